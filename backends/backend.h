@@ -1,0 +1,87 @@
+/*
+ * backend.h - the contract between a backend type and the common program.
+ *
+ * One type = one .c file that defines `const struct backend_type
+ * backend_type` and a line in backends.def. The common main (backend_main.c)
+ * does the rest: confinement, hello, options, rings, doorbell, back-pressure,
+ * counters, control messages, orderly end.
+ *
+ * Frames from outside: backend_reserve, fill, backend_commit, and once per
+ * batch backend_flush. When reserve says 0 the ring is full: stop reading the
+ * outside; `room` is called when there is room again.
+ * Frames for outside: `frames` is called with what is in the ring. It returns
+ * how many it is done with; when fewer than it got, it must call
+ * backend_more() later (the outside became writable). What it did not take
+ * stays in the ring, so the lane sees how slow we are.
+ * Frame memory can change under us (the lane may be hostile too): read each
+ * byte once, or hand it to the kernel.
+ */
+#ifndef BACKENDS_BACKEND_H
+#define BACKENDS_BACKEND_H
+
+#include "proto/counter.h"
+#include "proto/err.h"
+#include "proto/ring.h"
+#include "sandbox/confine.h"
+
+struct loop;
+struct backend; /* the common program's state, one per process */
+
+struct backend_type {
+	const char *name;
+	size_t self_bytes; /* zeroed before open */
+	/*
+	 * Stage 3, before the lock: check options that only we can check,
+	 * initialise the library. `options` is the type's generated options
+	 * struct, borrowed for the life of the process.
+	 * Returns 0, or -errno with *err: netdev_add fails with that text.
+	 */
+	int (*open)(void *self, struct backend *be, const void *options,
+	    struct err *err);
+	/* Stage 5, after the lock: watch descriptors, start to read. */
+	int (*start)(void *self, struct err *err);
+	/* As above. NULL: frames for outside are counted and dropped. */
+	size_t (*frames)(void *self, const struct frame *f, size_t count);
+	/* The ring to the lane has room again. */
+	void (*room)(void *self);
+	/*
+	 * The launcher's answer to backend_reconnect(): `fd` is owned by the
+	 * callee and is connecting (wait for writable, read SO_ERROR); -1
+	 * when it failed at once, with the text.
+	 */
+	void (*connection)(void *self, int fd, const char *text);
+	/* Orderly end: write out what must be. The process exits after it. */
+	void (*close)(void *self);
+	struct syslist syscalls;
+};
+
+extern const struct backend_type backend_type;
+
+struct loop *backend_loop(struct backend *be);
+
+/* The descriptor of resource `index` of the schema entry (owned by the
+ * caller from now on), or -1 when the options did not ask for it. */
+int backend_resource(struct backend *be, unsigned index);
+
+/* 1 and *room; 0: full, wait for room(). A lying lane ends the process. */
+int backend_reserve(struct backend *be, uint32_t len, uint8_t **room);
+void backend_commit(struct backend *be, uint32_t len);
+void backend_flush(struct backend *be);
+
+/* `frames` may be called again: the outside takes more. */
+void backend_more(struct backend *be);
+
+void backend_count(struct backend *be, enum backend_counter c, uint64_t add);
+
+/* Operational state changed; told to the broker, which tells the world.
+ * `peer` is the text of the other side's address, or why it went. */
+void backend_connected(struct backend *be, bool connected, const char *peer);
+
+/* Ask for a fresh descriptor of resource `index`; answer: connection(). */
+void backend_reconnect(struct backend *be, unsigned index);
+
+/* Something an operator should know (disk full, peer sent nonsense). Becomes
+ * a log line and a BACKEND_NOTICE event; rate-limited. */
+void backend_notice(struct backend *be, const char *kind, const char *text);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * core.h - what the command line and the QMP endpoint ask of the graph's side
+ * of the broker (netdevs, hubs, processes). Runs in the broker.
+ */
+#ifndef BROKER_CORE_H
+#define BROKER_CORE_H
+
+#include "gen/types.h"
+#include "proto/err.h"
+
+#include <stdbool.h>
+
+struct core;
+struct loop;
+
+/* Answer of an asynchronous request: e is NULL on success (borrowed). */
+typedef void (*core_done)(void *self, const struct err *e);
+
+/*
+ * core_netdev_add - as QMP netdev_add. The options are copied. `done` is
+ * called exactly once, possibly before this returns.
+ */
+void core_netdev_add(
+    struct core *c, const struct netdev *nd, core_done done, void *self);
+
+/* core_netdev_del, core_set_link - refusals are decided at once. */
+void core_netdev_del(
+    struct core *c, const char *id, core_done done, void *self);
+int core_set_link(struct core *c, const char *name, bool up, struct err *e);
+
+/*
+ * core_listen - ask the launcher (start phase) to bind a QMP endpoint; it
+ * arrives through qmp_listener() (broker/session.h) after core_latch().
+ */
+void core_listen(struct core *c, const char *path, core_done done, void *self);
+
+/* core_latch - the start configuration is complete and up. `done` when the
+ * launcher has confirmed and every listener has been handed to the endpoint. */
+void core_latch(struct core *c, core_done done, void *self);
+
+/* core_up - tell the launcher that we serve. core_quit - end everything. */
+void core_up(struct core *c);
+void core_quit(struct core *c, int code, const char *reason);
+
+/* The one core of this process (set by broker_main before anything runs). */
+struct core *core_get(void);
+
+#endif

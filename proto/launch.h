@@ -1,0 +1,153 @@
+/*
+ * launch.h - what the launcher hears and says: one fixed-size struct.
+ *
+ * The launcher is the trusted base: it parses no JSON, no msgpack and no
+ * packet, only this. One datagram = one struct launch_msg, with a number of
+ * descriptors fixed by its type. Anything else ends the sender's process.
+ *
+ * A *slot* is one place for a process and for what it owns: its resources,
+ * the memories of its port, its control channel. Slot 0 is the broker.
+ * Who sends what: B broker, L launcher, C any other child (on descriptor 3).
+ */
+#ifndef PROTO_LAUNCH_H
+#define PROTO_LAUNCH_H
+
+#include "proto/addr.h"
+
+#include <stdint.h>
+
+#define LAUNCH_MAGIC	 0x424b4831u /* "BKH1" */
+#define LAUNCH_SLOTS	 2048u
+#define LAUNCH_RESOURCES 8u /* per slot */
+#define LAUNCH_PATH	 1024u
+#define LAUNCH_TEXT	 256u
+
+/* Fixed descriptor numbers of every child. */
+enum {
+	FD_LAUNCHER = 3, /* struct launch_msg, READY and FAILED only */
+	FD_CONTROL = 4,	 /* msgpack; not in the broker */
+	FD_PORT_OWN = 5, /* P, read-write; backends only, as the next two */
+	FD_PORT_PEER = 6, /* L, read-only */
+	FD_PORT_BELL = 7,
+	FD_RESOURCE = 8, /* the slot's resources in order of their index */
+};
+
+/* Resource kinds, RES_TCP_LISTEN and so on. */
+enum resource_kind {
+	RES_NONE,
+#define RESOURCE(id, name, doc) RES_##id,
+#include "proto/resource.def"
+#undef RESOURCE
+	RES_COUNT
+};
+
+enum launch_type {
+	LAUNCH_NONE,
+	/* B: open resource `open.index` of `slot`, keep it. L answers OPENED.
+	 * RES_FD with a descriptor attached: keep that one. */
+	LAUNCH_OPEN,
+	/* B: start role `spawn.role` in `slot`. L answers SPAWNED, then
+	 * ATTESTED or EXITED. */
+	LAUNCH_SPAWN,
+	/* B: send `stop.signo` to the process of `slot` if its epoch is that */
+	LAUNCH_STOP,
+	/* B: forget the slot: kill, close, unlink what was made for it.
+	 * L answers RELEASED when nothing of it is left. */
+	LAUNCH_RELEASE,
+	/* B: the lane's descriptors of the port in `slot`. L answers PORT. */
+	LAUNCH_PORT_ASK,
+	/* B: the start phase is over. L answers LATCHED with the listeners. */
+	LAUNCH_LATCH,
+	/* B: everything of the start configuration is up (sd_notify, fork) */
+	LAUNCH_UP,
+	/* B: end everything, exit with `code`. */
+	LAUNCH_QUIT,
+	/* L: */
+	LAUNCH_OPENED,	 /* result; 1 descriptor when open.give was asked */
+	LAUNCH_SPAWNED,	 /* result, pid, epoch; 1 descriptor: control */
+	LAUNCH_ATTESTED, /* the child said ready and /proc agrees: layers */
+	LAUNCH_EXITED,	 /* how it ended, after how long, last words */
+	LAUNCH_RELEASED,
+	LAUNCH_PORT,	 /* 3 descriptors: P read-only, L read-write, bell */
+	LAUNCH_LATCHED,	 /* `code` = number of listeners that follow */
+	LAUNCH_LISTENER, /* 1 descriptor: a QMP listening socket; text: name */
+	LAUNCH_SIGNALLED, /* the launcher got signal `code` (TERM, INT): wind down */
+	/* C: */
+	LAUNCH_READY,  /* stage 4 is done */
+	LAUNCH_FAILED, /* stage, errno, text (or last words) */
+	LAUNCH_TYPES
+};
+
+/* What a process runs as. Numbers from 16 are backend types in the order of
+ * backends/backends.def: ROLE_BACKEND + index. */
+enum launch_role {
+	ROLE_LAUNCHER = 0,
+	ROLE_BROKER = 1,
+	ROLE_LANE = 2,
+	ROLE_BACKEND = 16,
+};
+
+/* Layers of confinement, as bits; names in layers.def order. */
+enum layer {
+#define LAYER(id, name, doc) LAYER_##id,
+#include "proto/layers.def"
+#undef LAYER
+	LAYER_COUNT
+};
+
+struct launch_open {
+	uint32_t index; /* which resource of the slot, < LAUNCH_RESOURCES */
+	uint32_t kind;	/* enum resource_kind */
+	uint32_t give;	/* send a copy of the descriptor with the answer */
+	uint32_t again; /* replace what the slot had: same arguments only */
+	uint32_t number; /* RES_FD: inherited descriptor number */
+	uint32_t udp;	 /* PERMIT_LISTEN: UDP instead of TCP */
+	uint32_t qmp;	 /* STREAM_LISTEN: a QMP endpoint, given at LATCH */
+	struct addr local, remote;
+	char path[LAUNCH_PATH]; /* FILE_CREATE, DIRECTORY; NUL-terminated */
+};
+
+struct launch_spawn {
+	uint32_t role;
+	uint32_t epoch;
+	uint64_t ring_bytes; /* of each direction; backends only */
+	char id[64];	     /* netdev id, for the child's log lines */
+};
+
+struct launch_result {
+	int32_t error; /* 0 or -errno; -EPERM with text = the policy's refusal */
+	int32_t pid;
+	uint32_t uid;
+	uint32_t epoch;
+	uint64_t layers;  /* ATTESTED: bit per enum layer in force */
+	uint64_t missing; /* ATTESTED: bit per layer wanted and not there */
+	int32_t wait_code;   /* EXITED: CLD_EXITED, CLD_KILLED, CLD_DUMPED */
+	int32_t wait_status; /* exit code or signal */
+	uint64_t ran_ns;
+	uint32_t stage; /* FAILED: enum confine_stage */
+	int32_t code;	/* QUIT, LATCHED, SIGNALLED */
+	char text[LAUNCH_TEXT];
+};
+
+struct launch_msg {
+	uint32_t magic;
+	uint32_t type; /* enum launch_type */
+	uint32_t seq;  /* chosen by the asker, repeated in the answer */
+	uint32_t slot;
+	union {
+		struct launch_open open;
+		struct launch_spawn spawn;
+		struct {
+			uint32_t epoch;
+			uint32_t signo;
+		} stop;
+		struct launch_result result;
+	};
+};
+
+/* Resource kind's schema name and back; NULL / RES_NONE when unknown. */
+const char *resource_name(enum resource_kind kind);
+enum resource_kind resource_kind_of(const char *name);
+const char *layer_name(enum layer layer);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * confine.h - a child's half of its confinement: stages 2 and 4.
+ *
+ * Every program but the launcher runs
+ *     confine_begin()   first statement of main: stage 2
+ *     ... library set-up, options, rings: stage 3 ...
+ *     confine_lock()    stage 4: the role's system-call list, kill on others
+ *     confine_ready()   tells the launcher; only now may bytes from outside
+ *                       be read
+ * A failing step ends the process after it told the launcher step and errno,
+ * unless the operator asked for less (the launcher says so, see confine.c).
+ */
+#ifndef SANDBOX_CONFINE_H
+#define SANDBOX_CONFINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum confine_stage {
+	STAGE_FORK = 1, /* launcher's code in the forked child */
+	STAGE_EXEC = 2, /* confine_begin */
+	STAGE_SETUP = 3,
+	STAGE_LOCK = 4, /* confine_lock */
+	STAGE_RUN = 5,
+};
+
+/* How one argument of a system call is checked. */
+enum sysarg_op {
+	ARG_ANY,    /* no check: the call is allowed with any arguments */
+	ARG_EQ,	    /* argument `arg` & mask == value */
+	ARG_CLEAR,  /* argument `arg` & mask == 0 */
+};
+
+struct sysarg {
+	uint8_t arg; /* 0..5 */
+	uint8_t op;  /* enum sysarg_op */
+	uint64_t mask;
+	uint64_t value;
+};
+
+/*
+ * One line of a role's system-call list. Several lines for one call are
+ * alternatives; the (at most three) checks of a line must all hold.
+ */
+struct sysrule {
+	int nr;		   /* __NR_x */
+	const char *name;  /* "x" */
+	const char *why;   /* one reason */
+	int error;	   /* 0 = allow; else answer with this errno */
+	struct sysarg args[3];
+};
+
+/* SYS(name, why), SYS_IF(name, why, {..}, ..), SYS_ERR(name, errno, why). */
+#define SYS(call, reason) {.nr = __NR_##call, .name = #call, .why = reason}
+#define SYS_IF(call, reason, ...)                                              \
+	{.nr = __NR_##call, .name = #call, .why = reason, .args = {__VA_ARGS__}}
+#define SYS_ERR(call, err, reason)                                             \
+	{.nr = __NR_##call, .name = #call, .why = reason, .error = (err)}
+
+/* A role's list: its own lines after the common ones (confine_base). */
+struct syslist {
+	const char *role;
+	const struct sysrule *rules;
+	size_t count;
+};
+
+/* The lines that every role has: loop, memory, exit, abort. */
+extern const struct sysrule confine_base[];
+extern const size_t confine_base_count;
+
+void confine_begin(const char *role);
+void confine_lock(const struct syslist *list);
+void confine_ready(void);
+
+/* Tell the launcher why we end (stage 3 or later), then exit(1). */
+_Noreturn void confine_fail(
+    enum confine_stage stage, int error, const char *text);
+
+/* The id the launcher gave us for log lines ("net0", "lane1", "-"). */
+const char *confine_id(void);
+
+#endif
