@@ -1,7 +1,16 @@
 # Bulkhead: one Makefile, no recursion. Everything made goes to $(BUILD).
 #
-#   make            programs, man pages          make run      a running network
-#   make check      all quick tests              make help     the rest
+#   make            programs and manual pages into build/
+#   make run        a running network (ARGS= options of bulkheadd)
+#   make check      all quick tests (ONLY= a part of them)
+#   make asan       the same under address and undefined-behaviour sanitizers
+#   make soak       the long tests
+#   make fuzz       libFuzzer (T= which, SECONDS= how long each)
+#   make bench      speed and size, as ratios (BENCH= where framegen is)
+#   make check-clients  third-party QMP clients (large packages)
+#   make tidy, layers, lint   rules about the source; make format  clang-format
+#   make install, uninstall   DESTDIR= PREFIX=
+#   make clean
 
 BUILD   ?= build
 PREFIX  ?= /usr/local
@@ -13,6 +22,7 @@ mandir  ?= $(prefix)/share/man
 docdir  ?= $(prefix)/share/doc/bulkhead
 sysconfdir ?= $(if $(filter /usr,$(prefix)),/etc,$(prefix)/etc)
 unitdir ?= $(prefix)/lib/systemd/system
+completiondir ?= $(prefix)/share/bash-completion/completions
 DESTDIR ?=
 INSTALL ?= install
 PKG_CONFIG ?= pkg-config
@@ -26,6 +36,10 @@ VERSION := $(shell cat VERSION)
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
 MAKEFLAGS += --no-builtin-rules
+# Every core, unless told otherwise.
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
 
 ifeq ($(V),0)
 Q := @
@@ -36,6 +50,14 @@ endif
 # What the build needs, what the tests need beside it; contrib/need installs
 # what is missing when it may, and names it when it may not.
 include contrib/packages.mk
+NEED_BUILD := $(BUILD)/need/build
+NEED_CHECK := $(BUILD)/need/check
+$(NEED_BUILD): NEEDED := $(BUILD_PACKAGES)
+$(NEED_CHECK): NEEDED := $(BUILD_PACKAGES) $(CHECK_PACKAGES)
+$(NEED_BUILD) $(NEED_CHECK): contrib/packages.mk contrib/need
+	$(Q)mkdir -p $(@D)
+	$(Q)contrib/need $(NEEDED)
+	$(Q)touch $@
 
 # --- flags ------------------------------------------------------------------
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -45,7 +67,8 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 HARD := -fstack-protector-strong -fPIE $(if $(SAN),,-U_FORTIFY_SOURCE \
 	-D_FORTIFY_SOURCE=2 -fstack-clash-protection -fcf-protection)
 HARD_LD := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed
-SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -DSANITIZED)
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer -DSANITIZED)
 CFLAGS ?= -O2 -g
 OUR_CPPFLAGS := -D_GNU_SOURCE -I. -I$(BUILD) -DBULKHEAD_VERSION='"$(VERSION)"'
 OUR_CFLAGS := -std=gnu11 $(WARN) $(HARD) -ffile-prefix-map=$(CURDIR)=. $(SANFLAGS)
@@ -56,7 +79,7 @@ LINK = $(CC) $(CFLAGS) $(SANFLAGS) $(HARD_LD) $(LDFLAGS)
 DEF      := backends/backends.def
 BACKENDS := $(shell sed -n 's/^BACKEND.\([a-z0-9_-]*\),.*/\1/p' $(DEF))
 link_of   = $(shell sed -n 's/^BACKEND.$(1), "\(.*\)".*/\1/p' $(DEF))
-GLIB     := $(shell $(PKG_CONFIG) --cflags glib-2.0 2>/dev/null)
+GLIB      = $(shell $(PKG_CONFIG) --cflags glib-2.0)
 
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(1)))
 PROTO_O   := $(call objs,$(wildcard proto/*.c))
@@ -78,11 +101,15 @@ LIBEXEC := $(BUILD)/libexec
 PROGRAMS := $(BIN)/bulkheadd $(LIBEXEC)/bulkhead-broker $(LIBEXEC)/bulkhead-lane \
 	$(addprefix $(LIBEXEC)/bulkhead-,$(BACKENDS))
 
-all: $(PROGRAMS) compile_commands.json
+MANUALS := $(patsubst docs/%,$(BUILD)/man/%,$(sort $(wildcard docs/*.[1-8])))
+
+all: $(PROGRAMS) $(MANUALS) $(BUILD)/compile_commands.json
 
 # --- the schema compiler and what it makes -----------------------------------
 SCHEMAC := $(BUILD)/schemac
-$(SCHEMAC): $(sort $(wildcard schema/*.c)) $(sort $(wildcard schema/*.h))
+$(SCHEMAC): $(sort $(wildcard schema/*.c)) $(sort $(wildcard schema/*.h)) \
+	$(sort $(wildcard proto/*.def)) \
+	| $(NEED_BUILD)
 	$(call say,HOSTCC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -O1 -g -D_GNU_SOURCE -I. -std=gnu11 $(WARN) -o $@ $(filter %.c,$^)
@@ -148,18 +175,129 @@ $(addprefix $(LIBEXEC)/bulkhead-,$(BACKENDS)): $(LIBEXEC)/bulkhead-%: \
 	$(Q)mkdir -p $(@D)
 	$(Q)$(LINK) -o $@ $^ $(BASE_LD) $(call link_of,$*)
 
+# --- manual pages -----------------------------------------------------------------
+# A line `.\" table NAME` takes in what the schema compiler wrote under NAME.
+$(BUILD)/man/%: docs/% $(BUILD)/gen/stamp docs/tables.awk VERSION
+	$(call say,MAN)
+	$(Q)mkdir -p $(@D)
+	$(Q)awk -v dir=$(BUILD)/gen/manual -v version=$(VERSION) -f docs/tables.awk $< > $@
+
 # --- tests ----------------------------------------------------------------------
-ALL_LIBS = $(LIB)/libbroker.a $(LIB)/liblane.a $(LIB)/libbackend.a $(LIB)/liblaunch.a $(BASE_LIBS)
+ALL_LIBS := $(addprefix $(LIB)/lib,broker.a lane.a backend.a launch.a) $(BASE_LIBS)
+# One test alone is linked with what is there already, so that it can be built
+# while another module does not compile.
+TEST_LIBS := $(if $(filter check test bench fuzzers,$(MAKECMDGOALS)),$(ALL_LIBS),\
+	$(sort $(wildcard $(ALL_LIBS)) $(BASE_LIBS)))
+TEST_LD := -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(BASE_LD) -ljansson
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/*_test.c)))
-$(BUILD)/tests/%_test: $(BUILD)/obj/tests/unit/%_test.o $$(wildcard $(ALL_LIBS)) $(BASE_LIBS)
+HOSTILE := $(patsubst tests/hostile/%.c,$(BUILD)/tests/hostile/%,$(sort $(wildcard tests/hostile/*.c)))
+REPLAY := $(patsubst tests/fuzz/%_fuzz.c,$(BUILD)/tests/%_replay,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
+BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard tests/bench/*.c)))
+
+$(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(TEST_LIBS) | $(NEED_CHECK)
 	$(call say,LD)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(LINK) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(BASE_LD) -ljansson -lcmocka
+	$(Q)$(LINK) -o $@ $< $(TEST_LD) -lcmocka
+$(HOSTILE): $(BUILD)/tests/hostile/%: $(BUILD)/obj/tests/hostile/%.o $(TEST_LIBS) | $(NEED_CHECK)
+	$(call say,LD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $< $(TEST_LD) -lcmocka
+# Each fuzzer, fed with its corpus and nothing else.
+$(REPLAY): $(BUILD)/tests/%_replay: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/replay.o $(TEST_LIBS)
+	$(call say,LD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(TEST_LD)
+$(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIBS)
+	$(call say,LD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $< $(TEST_LD)
+$(addprefix $(BUILD)/obj/tests/,unit/%.o hostile/%.o): | $(NEED_CHECK)
 
-compile_commands.json: Makefile
-	$(Q)contrib/compile-commands $(CURDIR) '$(COMPILE)' > $@
+# ONLY=unit, ONLY=system/test_qmp.py ... runs a part.
+ONLY ?=
+check test: all $(UNIT) $(HOSTILE) $(REPLAY) | $(NEED_CHECK)
+	$(Q)tests/run --build $(BUILD) $(ONLY)
 
-clean:
+asan:
+	+$(Q)$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined CFLAGS='-O1 -g' check
+
+# Unmodified third-party QMP clients, with the packages that they want. `check`
+# runs those that it finds.
+need-clients:
+	$(Q)contrib/need $(CLIENT_PACKAGES)
+check-clients: all need-clients | $(NEED_CHECK)
+	$(Q)tests/run --build $(BUILD) clients
+
+soak: all | $(NEED_CHECK)
+	$(Q)tests/run --build $(BUILD) soak
+
+# make fuzz T=wire SECONDS=60; all of them, in turn, without T.
+SECONDS ?= 60
+T ?= $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
+FUZZERS := $(patsubst %,$(BUILD)/fuzzers/%,$(T))
+$(FUZZERS): $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(TEST_LIBS)
+	$(call say,LD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $< $(TEST_LD)
+fuzzers: $(FUZZERS)
+fuzz:
+	$(Q)contrib/need $(FUZZ_PACKAGES)
+	+$(Q)$(MAKE) BUILD=$(BUILD)/fuzz CC=clang SAN=fuzzer-no-link,address,undefined \
+		CFLAGS='-O1 -g' T='$(T)' fuzzers
+	$(Q)tests/fuzz/run $(BUILD)/fuzz $(SECONDS) $(T)
+
+# Programs to compare with: framegen and its peers, not part of this tree.
+BENCH ?= ../shared/bench
+bench: all $(BENCHES) | $(NEED_CHECK)
+	$(Q)tests/bench/run --build $(BUILD) --peers $(BENCH)
+
+run: all
+	$(BIN)/bulkheadd $(ARGS)
+
+# --- looking at the source ----------------------------------------------------------
+OUR_C = $(sort $(wildcard proto/*.[ch] schema/*.[ch] sandbox/*.[ch] broker/*.[ch] \
+	backends/*.[ch] tests/*/*.[ch]))
+format:
+	clang-format -i $(OUR_C)
+tidy: $(BUILD)/gen/stamp
+	$(Q)tests/tidy --build $(BUILD)
+layers:
+	$(Q)tests/layers
+lint: all
+	$(Q)contrib/need $(LINT_PACKAGES) || true
+	$(Q)tests/lint --build $(BUILD)
+
+$(BUILD)/compile_commands.json: Makefile contrib/compile-commands $(BUILD)/gen/stamp
+	$(Q)contrib/compile-commands '$(CURDIR)' '$(COMPILE) $(GLIB)' > $@
+compile_commands.json: $(BUILD)/compile_commands.json
+	$(Q)cp $< $@
+
+# --- installing ---------------------------------------------------------------------
+D = $(DESTDIR)
+install: all
+	$(INSTALL) -d $(D)$(sbindir) $(D)$(libexecdir) $(D)$(unitdir) $(D)$(docdir) \
+		$(D)$(completiondir) $(D)$(mandir)/man5 $(D)$(mandir)/man7 $(D)$(mandir)/man8
+	$(INSTALL) -m 755 $(BIN)/bulkheadd $(D)$(sbindir)/
+	$(INSTALL) -m 755 $(filter $(LIBEXEC)/%,$(PROGRAMS)) $(D)$(libexecdir)/
+	for m in $(MANUALS); do \
+		$(INSTALL) -m 644 $$m $(D)$(mandir)/man$${m##*.}/ || exit 1; done
+	sed 's|@sbindir@|$(sbindir)|' contrib/systemd/bulkhead.service > $(BUILD)/bulkhead.service
+	$(INSTALL) -m 644 $(BUILD)/bulkhead.service contrib/systemd/bulkhead.socket $(D)$(unitdir)/
+	$(INSTALL) -m 644 contrib/completion/bulkheadd $(D)$(completiondir)/
+	$(INSTALL) -m 644 README.md SECURITY.md LICENSE CHANGELOG.md contrib/policy.example \
+		$(D)$(docdir)/
+
+uninstall:
+	rm -f $(D)$(sbindir)/bulkheadd $(addprefix $(D)$(unitdir)/bulkhead.,service socket) \
+		$(foreach m,$(MANUALS),$(D)$(mandir)/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))) \
+		$(D)$(completiondir)/bulkheadd
+	rm -rf $(D)$(libexecdir) $(D)$(docdir)
+
+clean distclean:
 	rm -rf $(BUILD) compile_commands.json
 
-.PHONY: all clean
+help:
+	@sed -n 's/^#   //p' Makefile
+
+.PHONY: all check test asan need-clients check-clients soak fuzz fuzzers bench run format tidy layers \
+	lint install uninstall clean distclean help compile_commands.json

@@ -40,7 +40,8 @@ struct backend_type {
 	    struct err *err);
 	/* Stage 5, after the lock: watch descriptors, start to read. */
 	int (*start)(void *self, struct err *err);
-	/* As above. NULL: frames for outside are counted and dropped. */
+	/* As above, at most 256 at once; not called again before it returns.
+	 * NULL: frames for outside are counted and dropped. */
 	size_t (*frames)(void *self, const struct frame *f, size_t count);
 	/* The ring to the lane has room again. */
 	void (*room)(void *self);
@@ -77,7 +78,14 @@ void backend_count(struct backend *be, enum backend_counter c, uint64_t add);
  * `peer` is the text of the other side's address, or why it went. */
 void backend_connected(struct backend *be, bool connected, const char *peer);
 
-/* Ask for a fresh descriptor of resource `index`; answer: connection(). */
+/* What query-netdevs shows as the netdev's text, e.g. "socket: fd=5". */
+void backend_info(struct backend *be, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * Ask for a fresh descriptor of resource `index`; answer: connection(), also
+ * when the broker does not answer within ten seconds. One at a time.
+ */
 void backend_reconnect(struct backend *be, unsigned index);
 
 /* Something an operator should know (disk full, peer sent nonsense). Becomes

@@ -5,3 +5,8 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libmsgpack-dev \
 CHECK_PACKAGES := libcmocka-dev python3 python3-pytest python3-msgpack \
 	iproute2 tcpdump qemu-system-x86 linux-image-cloud-amd64 \
 	busybox-static cpio universal-ctags mandoc
+# For make check-clients alone: they are large. Node may be there otherwise.
+CLIENT_PACKAGES = golang-go golang-github-digitalocean-go-qemu-dev \
+	$(if $(shell command -v npm),,nodejs npm)
+LINT_PACKAGES := clang-format clang-tidy cppcheck shellcheck mandoc
+FUZZ_PACKAGES := clang libclang-rt-14-dev

@@ -30,7 +30,8 @@ struct addr {
  * addr_parse - "host:port" (IPv4; empty host = 0.0.0.0), "[v6]:port", or a
  * unix path (a text that holds a '/' or starts with '@' for abstract, or
  * "unix:PATH"). Errors are worded as QEMU's socket netdev words them, ports
- * are checked 0..65535.
+ * are checked 0..65535. 0; -ENOENT for a host name; -EINVAL for all else; *out
+ * is untouched then.
  */
 int addr_parse(const char *text, struct addr *out, struct err *err);
 
@@ -49,7 +50,7 @@ bool addr_equal(const struct addr *a, const struct addr *b);
 struct hostfwd {
 	bool udp;
 	struct in_addr host;  /* INADDR_ANY when empty */
-	uint16_t host_port;   /* host order, 0 = any */
+	uint16_t host_port;   /* host order, 0 (or empty) = any */
 	struct in_addr guest; /* 0.0.0.0 = first DHCP lease */
 	uint16_t guest_port;  /* host order */
 };

@@ -5,8 +5,8 @@
  * The channel owns its descriptor. A message is at most CHAN_BYTES_MAX; a
  * peer that sends more, or descriptors where the receiver wants none, is at
  * fault. Sending never blocks: what the kernel does not take is queued, up to
- * CHAN_QUEUE_MAX messages, beyond which the peer is at fault (it is not
- * reading).
+ * CHAN_QUEUE_MAX messages or CHAN_QUEUE_BYTES_MAX bytes, beyond which the peer
+ * is at fault (it is not reading).
  */
 #ifndef PROTO_CHAN_H
 #define PROTO_CHAN_H
@@ -17,6 +17,8 @@
 #define CHAN_BYTES_MAX 65536u
 #define CHAN_FDS_MAX   8u
 #define CHAN_QUEUE_MAX 1024u
+/* Bytes of the messages that wait in one channel's queue. */
+#define CHAN_QUEUE_BYTES_MAX (4u << 20)
 
 struct chan;
 struct loop;
@@ -34,8 +36,9 @@ struct chan_ops {
 };
 
 /*
- * chan_new - takes fd. `wants_fds` false sets SO_PASSRIGHTS off where the
- * kernel has it, and receives without a control buffer everywhere.
+ * chan_new - takes fd, also when it fails (NULL: no memory, no epoll room).
+ * `wants_fds` false sets SO_PASSRIGHTS off where the kernel has it, and
+ * receives without a control buffer everywhere.
  */
 struct chan *chan_new(struct loop *l, int fd, int wants_fds,
     const struct chan_ops *ops, void *self);
@@ -49,7 +52,13 @@ void chan_free(struct chan *c);
 int chan_send(struct chan *c, const void *buf, size_t len, const int *fds,
     size_t fd_count);
 
-/* chan_wait - blocking receive with a deadline, for a process that starts. */
+/*
+ * chan_receive - blocking receive with a deadline, for a process that starts.
+ *   fds  NULL when none are wanted, else room for CHAN_FDS_MAX (owned by the
+ *        caller after success); then *fd_count is set
+ * Returns the length; 0 at the end of the channel; -ETIMEDOUT; -EPROTO; or
+ * -errno. No descriptor is left open when it does not succeed.
+ */
 int chan_receive(int fd, uint8_t *buf, size_t size, int *fds, size_t *fd_count,
     int deadline_ms);
 

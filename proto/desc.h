@@ -37,32 +37,33 @@ enum desc_kind {
 struct desc;
 
 struct desc_member {
-	const char *name;	 /* as in the schema */
+	const char *name; /* as in the schema */
 	const struct desc *type;
-	size_t offset;		 /* of the value (or pointer) in the struct */
-	size_t has_offset;	 /* of its bool, or DESC_NO_HAS */
+	size_t offset;     /* of the value (or pointer) in the struct */
+	size_t has_offset; /* of its bool, or DESC_NO_HAS */
 	bool optional;
-	bool indirect;		 /* value is a pointer to the struct */
+	bool indirect; /* value is a pointer to the struct */
 };
 
 struct desc_branch {
-	int32_t value;		 /* of the tag */
+	int32_t value;           /* of the tag */
 	const struct desc *type; /* NULL: no members */
 };
 
 struct desc {
-	const char *name;	/* in the schema */
+	const char *name; /* in the schema */
 	enum desc_kind kind;
-	size_t bytes;		/* sizeof the C value */
+	size_t bytes;                      /* sizeof the C value */
 	const struct desc_member *members; /* DESC_STRUCT: base first */
 	size_t member_count;
-	int tag;		/* index of the discriminator in members, -1 */
-	size_t union_offset;	/* of `u` */
+	int tag;             /* index of the discriminator in members, -1 */
+	size_t union_offset; /* of `u` */
 	const struct desc_branch *branches;
 	size_t branch_count;
 	const char *const *names; /* DESC_ENUM: names[value] */
 	size_t name_count;
-	const struct desc *item;  /* DESC_LIST */
+	const struct desc *item; /* DESC_LIST */
+	bool texts;              /* JSON may give its scalars as text */
 };
 
 /* The shape of every list. */
@@ -72,9 +73,9 @@ struct desc_list {
 };
 
 /* The built-in types, for tables and tests. */
-extern const struct desc desc_str, desc_bool, desc_int8, desc_int16,
-    desc_int32, desc_int64, desc_uint8, desc_uint16, desc_uint32, desc_uint64,
-    desc_int, desc_size, desc_number;
+extern const struct desc desc_str, desc_bool, desc_int8, desc_int16, desc_int32,
+    desc_int64, desc_uint8, desc_uint16, desc_uint32, desc_uint64, desc_int,
+    desc_size, desc_number;
 
 /* desc_free - release what the value at `v` owns; leaves it zeroed. */
 void desc_free(const struct desc *d, void *v);
@@ -90,5 +91,22 @@ const struct desc *desc_branch_of(const struct desc *d, const void *v);
 
 /* Index of an enum name, or -1. */
 int desc_enum_value(const struct desc *d, const char *name);
+
+/*
+ * For those who walk the tables. A member of the struct at `v`: is it there;
+ * where is its value; make it present (zeroed; NULL without memory).
+ */
+bool desc_present(const struct desc_member *m, const void *v);
+const void *desc_value(const struct desc_member *m, const void *v);
+void *desc_make(const struct desc_member *m, void *v);
+
+/* Integers of every width, as 64 bits (signed ones sign-extended). */
+bool desc_int_fits(const struct desc *d, int64_t n);
+bool desc_uint_fits(const struct desc *d, uint64_t n);
+void desc_int_set(const struct desc *d, void *v, uint64_t n);
+uint64_t desc_int_get(const struct desc *d, const void *v);
+
+/* desc_text_valid - UTF-8 without NUL bytes, as every str of ours is. */
+bool desc_text_valid(const char *text, size_t len);
 
 #endif

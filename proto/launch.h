@@ -71,7 +71,7 @@ enum launch_type {
 	LAUNCH_PORT,	 /* 3 descriptors: P read-only, L read-write, bell */
 	LAUNCH_LATCHED,	 /* `code` = number of listeners that follow */
 	LAUNCH_LISTENER, /* 1 descriptor: a QMP listening socket; text: name */
-	LAUNCH_SIGNALLED, /* the launcher got signal `code` (TERM, INT): wind down */
+	LAUNCH_SIGNALLED, /* the launcher got signal `code` (TERM, INT): end */
 	/* C: */
 	LAUNCH_READY,  /* stage 4 is done */
 	LAUNCH_FAILED, /* stage, errno, text (or last words) */
@@ -115,7 +115,7 @@ struct launch_spawn {
 };
 
 struct launch_result {
-	int32_t error; /* 0 or -errno; -EPERM with text = the policy's refusal */
+	int32_t error; /* 0 or -errno; -EPERM with text = policy's refusal */
 	int32_t pid;
 	uint32_t uid;
 	uint32_t epoch;

@@ -15,121 +15,371 @@
 #ifndef PROTO_RING_H
 #define PROTO_RING_H
 
+#include "proto/log.h"
+
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
-#define RING_PAGE_BYTES	  4096u
-#define RING_BYTES_MIN	  (64u << 10)
-#define RING_BYTES_MAX	  (64u << 20)
-#define RING_BYTES_USUAL  (2u << 20)
+#define RING_MAGIC      0x47524b42u /* "BKRG" */
+#define RING_VERSION    1u
+#define RING_PAGE_BYTES 4096u
 
 /* Longest frame in a record: QEMU's NET_BUFSIZE, 65536 + 4096. */
 #define FRAME_BYTES_MAX 69632u
 /* Shortest: an Ethernet header (IEEE 802.3). */
 #define FRAME_BYTES_MIN 14u
+
+/*
+ * The least ring takes the longest frame wherever it stands: the rest of the
+ * area as padding (shorter than the record) and the record.
+ */
+#define RING_BYTES_MIN   (256u << 10)
+#define RING_BYTES_MAX   (64u << 20)
+#define RING_BYTES_USUAL (2u << 20)
+
 /* Frames handled in one turn, and bytes after which a batch is published. */
 #define BATCH_FRAMES 64u
 #define BATCH_BYTES  (64u << 10)
 
 #define PORT_COUNTERS 32u
 
-/* Page 0 of P and of L; each word is stored by the memory's owner only. */
+/*
+ * Page 0 of P and of L; each word is stored by the memory's owner only. Words
+ * that change with every batch are 128 bytes from those that are read with
+ * every batch: two lines, as processors fetch lines in pairs.
+ */
 struct ring_page {
-	uint32_t magic; /* RING_MAGIC, written once by the maker */
+	uint32_t magic; /* RING_MAGIC, for people who look into a memory */
 	uint32_t version;
 	uint64_t data_bytes; /* information only: both sides were told */
-	char pad0[48];
+	char pad0[112];
 	uint64_t prod; /* owner's output: end of what is published */
-	uint64_t space_event; /* owner wants a bell when cons passes this */
-	char pad1[112];
+	char pad1[120];
 	uint64_t cons; /* owner's input: end of what is consumed */
-	uint64_t data_event; /* owner wants a bell when prod passes this */
-	char pad2[48];
+	char pad2[120];
+	uint64_t space_event; /* owner wants a bell when cons passes this */
+	uint64_t data_event;  /* owner wants a bell when prod passes this */
+	char pad3[112];
 	uint64_t counter[PORT_COUNTERS]; /* owner's statistics, see counter.h */
 };
 
-/* Size of P or L for a ring of `data_bytes` (a power of two in range). */
+/* A record's header, one aligned load or store: bytes of the frame in the low
+ * 32 bits, flags in the next 16, bytes of metadata in the upper 16 (0 now). */
+#define RING_HEAD_BYTES 8u
+#define RING_FLAG_PAD   1u /* nothing up to the end of the area */
+
+/*
+ * How far ahead a consumer fetches: a head is needed to find the next one, so
+ * at one cache miss for each head nothing else would go on. Frames mostly have
+ * neighbours of their size: four records on there is a head, or for short
+ * ones, this many bytes on there are some.
+ */
+#define RING_AHEAD_BYTES 1024u
+
+/* Size of P or L for a ring of `data_bytes`. */
 size_t port_bytes(size_t data_bytes);
+
+/* May a ring have this size? A power of two, RING_BYTES_MIN to _MAX. */
+bool ring_bytes_valid(uint64_t data_bytes);
 
 /* A frame handed over by a ring: borrowed until ring_release. */
 struct frame {
 	const uint8_t *data; /* in memory that the PEER can change: copy once */
-	uint32_t len;	     /* bytes, FRAME_BYTES_MIN..FRAME_BYTES_MAX */
+	uint32_t len;        /* bytes, FRAME_BYTES_MIN..FRAME_BYTES_MAX */
 };
 
 /* Producer's private half. */
 struct ring_tx {
-	struct ring_page *own;	      /* borrowed mapping, writable */
+	struct ring_page *own;        /* borrowed mapping, writable */
 	const struct ring_page *peer; /* borrowed mapping, read-only */
-	uint8_t *data;
-	uint64_t size;	     /* data bytes, power of two */
-	uint64_t pos;	     /* next byte to write */
-	uint64_t published;  /* last value stored to own->prod */
-	uint64_t cons;	     /* last checked value of peer->cons */
-	uint32_t reserved;   /* bytes promised to the open reservation */
-	uint32_t batch;	     /* records since the last publish */
+	uint8_t *data;                /* own's data area */
+	uint64_t size;                /* data bytes, power of two */
+	uint64_t pos;                 /* next byte to write */
+	uint64_t published;           /* last value stored to own->prod */
+	uint64_t cons;                /* last checked value of peer->cons */
+	uint32_t reserved; /* frame bytes of the open reservation, 0: none */
+	uint32_t pad;      /* bytes to the area's end that it leaves out */
+	uint32_t wanted;   /* bytes that the last refused reservation needed */
+	uint32_t batch;    /* records since the last publish */
 };
 
 /* Consumer's private half. */
 struct ring_rx {
-	struct ring_page *own;
-	const struct ring_page *peer;
-	const uint8_t *data;
-	uint64_t size;
-	uint64_t pos;	   /* next byte to read */
-	uint64_t released; /* last value stored to own->cons */
-	uint64_t prod;	   /* last checked value of peer->prod */
+	struct ring_page *own;        /* borrowed mapping, writable */
+	const struct ring_page *peer; /* borrowed mapping, read-only */
+	const uint8_t *data;          /* peer's data area */
+	uint64_t size;                /* data bytes, power of two */
+	uint64_t pos;                 /* next byte to read */
+	uint64_t released;            /* last value stored to own->cons */
+	uint64_t prod;                /* last checked value of peer->prod */
+	uint64_t next;                /* behind the record last peeked at */
 };
 
 /*
  * ring_tx_attach, ring_rx_attach - take up a ring where own->prod/own->cons
- * stand (0 in fresh memory; a restarted lane continues). `own` must be memory
- * that the peer could never write. data_bytes as told by the broker.
+ * stand (0 in fresh memory; a restarted lane continues). `own_mem` must be
+ * memory that the peer could never write. data_bytes as told by the broker,
+ * never as read from memory.
+ * Afterwards the caller rings the peer's bell once and looks at its rings:
+ * its predecessor may have died between a publish and its bell.
  */
-void ring_tx_attach(struct ring_tx *r, void *own_mem, const void *peer_mem,
-    size_t data_bytes);
-void ring_rx_attach(struct ring_rx *r, void *own_mem, const void *peer_mem,
-    size_t data_bytes);
+void ring_tx_attach(
+    struct ring_tx *r, void *own_mem, const void *peer_mem, size_t data_bytes);
+void ring_rx_attach(
+    struct ring_rx *r, void *own_mem, const void *peer_mem, size_t data_bytes);
 
 /*
- * ring_reserve - room for one frame of at most `len` bytes.
+ * What the inline functions below call when a cached index does not do. They
+ * take values, not the struct, so that a caller's loop over a local copy of
+ * the struct keeps it in registers; not for other callers.
+ */
+int ring_tx_look_(const struct ring_page *peer, uint64_t last_cons,
+    uint64_t published, uint64_t *cons);
+int ring_rx_look_(const struct ring_page *peer, uint64_t released,
+    uint64_t last_prod, uint64_t size, uint64_t *prod);
+
+/* Bytes of a record with a frame of `len` bytes. */
+static inline uint64_t
+ring_record_bytes(uint32_t len)
+{
+	return ((uint64_t)len + RING_HEAD_BYTES + 7) & ~UINT64_C(7);
+}
+
+/* Sixteen bytes to be moved at once, wherever they stand. */
+struct frame_block {
+	uint64_t low, high;
+} __attribute__((aligned(1), may_alias));
+
+/* The first and the last `n` blocks of `len` bytes; they may overlap. */
+static inline __attribute__((always_inline)) void
+frame_copy_ends_(uint8_t *to, const uint8_t *from, size_t len, const size_t n)
+{
+	const struct frame_block *head = (const void *)from;
+	const struct frame_block *tail = (const void *)(from + len - 16 * n);
+	struct frame_block *to_head = (void *)to;
+	struct frame_block *to_tail = (void *)(to + len - 16 * n);
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		to_head[i] = head[i];
+	for (i = 0; i < n; i++)
+		to_tail[i] = tail[i];
+}
+
+/*
+ * frame_copy - copy a frame of at least 8 bytes; short ones without a call.
+ * The source may change meanwhile: what counts is the copy.
+ */
+static inline void
+frame_copy(uint8_t *to, const uint8_t *from, size_t len)
+{
+	if (len < 16 || len > 128)
+		memcpy(to, from, len);
+	else if (len <= 32)
+		frame_copy_ends_(to, from, len, 1);
+	else if (len <= 64)
+		frame_copy_ends_(to, from, len, 2);
+	else
+		frame_copy_ends_(to, from, len, 4);
+}
+
+/* Re-read and check the peer's cons. 0 or -EPROTO. */
+static inline int
+ring_tx_refresh(struct ring_tx *r)
+{
+	uint64_t cons = r->cons;
+	int rc = ring_tx_look_(r->peer, r->cons, r->published, &cons);
+
+	r->cons = cons;
+	return rc;
+}
+
+/* A reservation's slow path: `total` bytes are not known to be free. */
+static inline int
+ring_tx_room_(struct ring_tx *r, uint64_t total)
+{
+	int rc;
+
+	if (total <= r->size - (r->pos - r->cons))
+		return 1;
+	rc = ring_tx_refresh(r);
+	if (rc < 0)
+		return rc;
+	if (total <= r->size - (r->pos - r->cons))
+		return 1;
+	r->wanted = (uint32_t)total; /* < 2 records */
+	r->reserved = 0;
+	return 0;
+}
+
+/*
+ * ring_reserve - room for one frame of at most `len` bytes. A reservation not
+ * committed is forgotten by the next one.
  * Returns 1 and *room; 0 when the ring is full (see ring_want_space);
  * -EPROTO when the peer's cons is impossible.
  */
-int ring_reserve(struct ring_tx *r, uint32_t len, uint8_t **room);
+static inline int
+ring_reserve(struct ring_tx *r, uint32_t len, uint8_t **room)
+{
+	uint64_t need = ring_record_bytes(len), off = r->pos & (r->size - 1);
+	uint64_t tail = r->size - off, left = r->size - (r->pos - r->cons);
+	uint64_t pad = 0;
+	int rc;
 
-/* ring_commit - the reserved room holds a frame of `len` <= reserved bytes. */
-void ring_commit(struct ring_tx *r, uint32_t len);
+	BUG_ON(len - 1 >= FRAME_BYTES_MAX); /* 0 too */
+	if (__builtin_expect(need > (left < tail ? left : tail), 0)) {
+		pad = need > tail ? tail : 0;
+		rc = ring_tx_room_(r, pad + need);
+		if (rc <= 0)
+			return rc;
+		off = (off + pad) & (r->size - 1);
+	}
+	r->pad = (uint32_t)pad; /* < a record */
+	r->reserved = len;
+	*room = r->data + off + RING_HEAD_BYTES;
+	return 1;
+}
+
+/* Write a record's head at pos. Pairs with its load in ring_peek, ordered by
+ * the store and load of prod. */
+static inline void
+ring_tx_head_(struct ring_tx *r, uint64_t head)
+{
+	uint8_t *at = r->data + (r->pos & (r->size - 1));
+
+	__atomic_store_n((uint64_t *)(void *)at, head, __ATOMIC_RELAXED);
+}
+
+/*
+ * ring_commit - the reserved room holds a frame of `len` <= reserved bytes,
+ * at least FRAME_BYTES_MIN. The peer sees it after ring_publish.
+ */
+static inline void
+ring_commit(struct ring_tx *r, uint32_t len)
+{
+	BUG_ON(len < FRAME_BYTES_MIN || len > r->reserved);
+	if (__builtin_expect(r->pad != 0, 0)) {
+		ring_tx_head_(r,
+		    (r->pad - RING_HEAD_BYTES) | (uint64_t)RING_FLAG_PAD << 32);
+		r->pos += r->pad;
+	}
+	ring_tx_head_(r, len);
+	r->pos += ring_record_bytes(len);
+	r->reserved = 0;
+	r->batch++;
+}
 
 /* ring_publish - show committed frames; true: ring the peer's bell. */
 bool ring_publish(struct ring_tx *r);
 
 /*
- * ring_want_space - ask for a bell once half the ring is free, look again.
- * Returns 1 when there is room already (do not sleep), 0, or -EPROTO.
+ * ring_want_space - ask for a bell once half the ring is free (more, if the
+ * frame that was refused needs more), look again. Publish first.
+ * Returns 1 when there is that much room already (do not sleep), 0, or
+ * -EPROTO.
  */
 int ring_want_space(struct ring_tx *r);
 
 /* Bytes between the peer's checked cons and our pos: what is not drained. */
-uint64_t ring_tx_backlog(const struct ring_tx *r);
-/* Re-read and check the peer's cons. 0 or -EPROTO. */
-int ring_tx_refresh(struct ring_tx *r);
-
-/* ring_next - the next frame. 1 and *out; 0 empty; -EPROTO. */
-int ring_next(struct ring_rx *r, struct frame *out);
-
-/* ring_peek - like ring_next without moving on; ring_skip moves on. */
-int ring_peek(struct ring_rx *r, struct frame *out);
-void ring_skip(struct ring_rx *r);
+static inline uint64_t
+ring_tx_backlog(const struct ring_tx *r)
+{
+	return r->pos - r->cons;
+}
 
 /*
- * ring_release - give back what ring_next handed out; true: ring the bell.
+ * ring_rx_more_ - read the peer's prod. Returns 1 when it is another than what
+ * was known, 0 when not, or -EPROTO.
+ */
+static inline int
+ring_rx_more_(struct ring_rx *r)
+{
+	uint64_t prod = r->prod;
+	int rc = ring_rx_look_(r->peer, r->released, r->prod, r->size, &prod);
+
+	r->prod = prod;
+	return rc;
+}
+
+/*
+ * ring_peek - the next frame, without moving on. Two peeks can differ when the
+ * peer is hostile: what was decided on an older one is void.
+ * Returns 1 and *out; 0 when the ring is empty; -EPROTO when the peer's index
+ * or record is impossible (the caller must fault the peer).
+ */
+static inline int
+ring_peek(struct ring_rx *r, struct frame *out)
+{
+	uint64_t pos = r->pos, off = pos & (r->size - 1), tail = r->size - off;
+	uint64_t head, need, left, ahead;
+	int rc;
+
+	if (__builtin_expect(pos == r->prod, 0)) {
+		rc = ring_rx_more_(r);
+		if (rc <= 0)
+			return rc;
+	}
+	left = r->prod - pos;
+	/* Once: the peer can change it between a check and a use. Pairs with
+	 * the store in ring_tx_head_, ordered by prod. */
+	head = __atomic_load_n(
+	    (const uint64_t *)(const void *)(r->data + off), __ATOMIC_RELAXED);
+	if (__builtin_expect(head > UINT32_MAX, 0)) {
+		/* Flags: only a pad, exactly to the end, a frame behind it. */
+		if (head != ((tail - RING_HEAD_BYTES) | (uint64_t)RING_FLAG_PAD
+							    << 32) ||
+		    tail >= left)
+			return -EPROTO;
+		pos += tail;
+		left -= tail;
+		tail = r->size;
+		off = 0;
+		head = __atomic_load_n(
+		    (const uint64_t *)(const void *)r->data, __ATOMIC_RELAXED);
+	}
+	if (__builtin_expect(
+		head - FRAME_BYTES_MIN > FRAME_BYTES_MAX - FRAME_BYTES_MIN, 0))
+		return -EPROTO;
+	need = ring_record_bytes((uint32_t)head);
+	if (__builtin_expect(need > (left < tail ? left : tail), 0))
+		return -EPROTO;
+	ahead = 4 * need < RING_AHEAD_BYTES ? RING_AHEAD_BYTES : 4 * need;
+	if (ahead < left)
+		__builtin_prefetch(r->data + ((pos + ahead) & (r->size - 1)));
+	out->data = r->data + off + RING_HEAD_BYTES;
+	out->len = (uint32_t)head;
+	r->next = pos + need;
+	return 1;
+}
+
+/* ring_skip - move on from the frame that ring_peek showed. */
+static inline void
+ring_skip(struct ring_rx *r)
+{
+	r->pos = r->next;
+}
+
+/* ring_next - ring_peek and ring_skip in one. */
+static inline int
+ring_next(struct ring_rx *r, struct frame *out)
+{
+	int rc = ring_peek(r, out);
+
+	if (rc > 0)
+		ring_skip(r);
+	return rc;
+}
+
+/*
+ * ring_release - give back what was moved on from; true: ring the bell.
  */
 bool ring_release(struct ring_rx *r);
 
 /*
- * ring_arm - ask for a bell at the next frame, look again.
+ * ring_arm - ask for a bell at the next frame, look again. Release first.
  * Returns 1 when a frame slipped in (do not sleep), 0, or -EPROTO.
  */
 int ring_arm(struct ring_rx *r);

@@ -41,6 +41,15 @@ int sys_map(int fd, size_t bytes, bool writable, void **out);
 /* Undo sys_map; NULL is allowed. */
 void sys_unmap(void *mem, size_t bytes);
 
+/*
+ * sys_result - what a system call returned, without errno.
+ * Returns rc when it is not negative, else -errno (of the call just made).
+ */
+ssize_t sys_result(ssize_t rc);
+
+/* sys_write - one write(2), again after a signal. Count or -errno. */
+ssize_t sys_write(int fd, const void *buf, size_t len);
+
 /* sys_pair - a connected SOCK_SEQPACKET unix pair, close-on-exec. */
 int sys_pair(int fds[2]);
 

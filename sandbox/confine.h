@@ -13,8 +13,10 @@
 #ifndef SANDBOX_CONFINE_H
 #define SANDBOX_CONFINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 
 enum confine_stage {
 	STAGE_FORK = 1, /* launcher's code in the forked child */
@@ -26,9 +28,9 @@ enum confine_stage {
 
 /* How one argument of a system call is checked. */
 enum sysarg_op {
-	ARG_ANY,    /* no check: the call is allowed with any arguments */
-	ARG_EQ,	    /* argument `arg` & mask == value */
-	ARG_CLEAR,  /* argument `arg` & mask == 0 */
+	ARG_ANY,   /* no check: the call is allowed with any arguments */
+	ARG_EQ,    /* argument `arg` & mask == value */
+	ARG_CLEAR, /* argument `arg` & mask == 0 */
 };
 
 struct sysarg {
@@ -43,19 +45,29 @@ struct sysarg {
  * alternatives; the (at most three) checks of a line must all hold.
  */
 struct sysrule {
-	int nr;		   /* __NR_x */
-	const char *name;  /* "x" */
-	const char *why;   /* one reason */
-	int error;	   /* 0 = allow; else answer with this errno */
+	int nr;           /* __NR_x */
+	const char *name; /* "x" */
+	const char *why;  /* one reason */
+	int error;        /* 0 = allow; else answer with this errno */
 	struct sysarg args[3];
 };
 
 /* SYS(name, why), SYS_IF(name, why, {..}, ..), SYS_ERR(name, errno, why). */
-#define SYS(call, reason) {.nr = __NR_##call, .name = #call, .why = reason}
+#define SYS(call, reason)                                                      \
+	{                                                                      \
+		.nr = __NR_##call, .name = #call, .why = reason                \
+	}
 #define SYS_IF(call, reason, ...)                                              \
-	{.nr = __NR_##call, .name = #call, .why = reason, .args = {__VA_ARGS__}}
+	{                                                                      \
+		.nr = __NR_##call, .name = #call, .why = reason, .args = {     \
+			__VA_ARGS__                                            \
+		}                                                              \
+	}
 #define SYS_ERR(call, err, reason)                                             \
-	{.nr = __NR_##call, .name = #call, .why = reason, .error = (err)}
+	{                                                                      \
+		.nr = __NR_##call, .name = #call, .why = reason,               \
+		.error = (err)                                                 \
+	}
 
 /* A role's list: its own lines after the common ones (confine_base). */
 struct syslist {
@@ -68,8 +80,20 @@ struct syslist {
 extern const struct sysrule confine_base[];
 extern const size_t confine_base_count;
 
+/*
+ * confine_begin - stage 2. Reads what the launcher put on the command line
+ * (see the accessors below), calls log_open, ignores SIGPIPE, turns SIGABRT
+ * into last words. `role` is a literal, borrowed for good.
+ */
 void confine_begin(const char *role);
+
+/*
+ * confine_lock - stage 4: load base and list; `list` is only read. A call
+ * that has a line in `list` has only the lines of `list`, none of the base.
+ */
 void confine_lock(const struct syslist *list);
+
+/* confine_ready - tell the launcher that stage 4 is done. Once. */
 void confine_ready(void);
 
 /* Tell the launcher why we end (stage 3 or later), then exit(1). */
@@ -78,5 +102,21 @@ _Noreturn void confine_fail(
 
 /* The id the launcher gave us for log lines ("net0", "lane1", "-"). */
 const char *confine_id(void);
+
+/*
+ * What else the launcher told this process: bytes of each ring (0: has no
+ * port), a bit per resource index that is open at FD_RESOURCE + index, and
+ * whether the operator said --sandbox=off.
+ */
+uint64_t confine_ring_bytes(void);
+uint32_t confine_resources(void);
+bool confine_off(void);
+
+/*
+ * confine_watch_fd - the descriptor whose end of file means "exit" (lanes and
+ * backends: watch it for reading and loop_stop(l, 0) whatever it says; the
+ * launcher sends them nothing). PDEATHSIG does the same for a stuck loop.
+ */
+int confine_watch_fd(void);
 
 #endif

@@ -1,0 +1,362 @@
+/*
+ * backend_rings.c - a backend's two rings, its doorbell and its back-pressure.
+ *
+ * Runs in: every backend.
+ * Trusts: nothing in the lane's memory: an impossible position ends us.
+ *
+ * Theory of operation
+ * To the lane: backend_commit publishes every BATCH_FRAMES or BATCH_BYTES, the
+ * type's backend_flush the rest. A full ring asks for a bell and the type stops
+ * to read; a second without any progress is told once (lane-stalled).
+ * From the lane: a wake-up takes batches until the ring is empty or the type
+ * takes less than it got. The batch's lengths are private from the moment the
+ * ring gave them, and its bytes are released only when all of it is done.
+ * Sleeping: while batches come faster than SPIN_NS, an empty ring is looked at
+ * again for that long, yielding the CPU in between, before the bell is armed.
+ * "Again" is a descriptor that is always readable: watched, it makes the loop
+ * turn; the loop's other descriptors have their turn in each round.
+ */
+#include "backends/backend_state.h"
+
+#include "proto/bell.h"
+#include "proto/log.h"
+#include "proto/sys.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+#include "gen/control.h"
+
+/* Batches given to the type in one turn of the loop. */
+#define TURN_BATCHES 4u
+/* Looking at an empty ring for longer costs more than sleeping. */
+#define SPIN_NS 50000u
+/* Weight of the newest gap is 1/8; longer gaps count as this. */
+#define GAP_NS_MAX 1000000u
+#define STALL_NS   1000000000u
+
+_Static_assert(BC_COUNT <= PORT_COUNTERS, "counters fit their page");
+
+static int
+map_port(int fd, size_t bytes, bool writable, void **out)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	/* The launcher made it; a wrong size is a wrong descriptor. */
+	if (st.st_size < 0 || (size_t)st.st_size != bytes)
+		return -EBADFD;
+	return sys_map(fd, bytes, writable, out);
+}
+
+static void bell_readable(void *self, unsigned events);
+static void again_ready(void *self, unsigned events);
+static void stall_expired(void *self);
+
+int
+backend_rings_open(
+    struct backend *be, int own_fd, int peer_fd, int bell, struct err *err)
+{
+	size_t bytes;
+	int rc;
+
+	be->bell = bell;
+	if (!ring_bytes_valid(be->ring_bytes)) {
+		rc = err_set(err, -EINVAL, "impossible ring size");
+		goto out;
+	}
+	bytes = port_bytes(be->ring_bytes);
+	rc = map_port(own_fd, bytes, true, &be->own_mem);
+	if (rc == 0)
+		rc = map_port(peer_fd, bytes, false, &be->peer_mem);
+	if (rc < 0) {
+		err_set(err, rc, "cannot map the rings: %s", strerror(-rc));
+		goto out;
+	}
+	ring_tx_attach(&be->tx, be->own_mem, be->peer_mem, be->ring_bytes);
+	ring_rx_attach(&be->rx, be->own_mem, be->peer_mem, be->ring_bytes);
+	be->again = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	be->bell_watch = watch_new(be->loop, bell, 0, bell_readable, be);
+	be->stall = timer_new(be->loop, stall_expired, be);
+	if (be->again >= 0)
+		be->again_watch =
+		    watch_new(be->loop, be->again, 0, again_ready, be);
+	if (!be->bell_watch || !be->stall || !be->again_watch)
+		rc = err_set(err, -ENOMEM, "out of memory or descriptors");
+out:
+	fd_close(&own_fd);
+	fd_close(&peer_fd);
+	return rc;
+}
+
+void
+backend_rings_close(struct backend *be)
+{
+	watch_free(ptr_take(be->bell_watch));
+	watch_free(ptr_take(be->again_watch));
+	timer_free(ptr_take(be->stall));
+	fd_close(&be->again);
+	fd_close(&be->bell);
+	if (be->own_mem)
+		sys_unmap(ptr_take(be->own_mem), port_bytes(be->ring_bytes));
+	if (be->peer_mem)
+		sys_unmap(ptr_take(be->peer_mem), port_bytes(be->ring_bytes));
+}
+
+int
+backend_rings_start(struct backend *be)
+{
+	watch_set(be->bell_watch, WATCH_READ);
+	/* A bell may have been lost with whoever was here before us. */
+	bell_ring(be->bell);
+	/* The first turn looks at the ring and arms the bell. */
+	watch_set(be->again_watch, WATCH_READ);
+	return 0;
+}
+
+void
+backend_rings_counters(const struct backend *be, uint64_t out[BC_COUNT])
+{
+	memcpy(out, be->tx.own->counter, BC_COUNT * sizeof out[0]);
+}
+
+_Noreturn static void
+lane_fault(const char *what)
+{
+	backend_end(1, what);
+}
+
+/* --- frames from outside -------------------------------------------------- */
+
+static void
+wait_for_room(struct backend *be)
+{
+	be->full = true;
+	if (be->stall_told || timer_pending(be->stall))
+		return;
+	be->stall_cons = be->tx.cons;
+	timer_set_ns(be->stall, STALL_NS);
+}
+
+static void
+stall_expired(void *self)
+{
+	struct backend *be = self;
+
+	if (!be->full)
+		return;
+	if (ring_tx_refresh(&be->tx) < 0)
+		lane_fault("lane: impossible consumer position");
+	if (be->tx.cons != be->stall_cons) {
+		wait_for_room(be);
+		return;
+	}
+	be->stall_told = true;
+	log_event(LOG_WARN, "lane.stalled", "backlog_bytes=%llu",
+	    (unsigned long long)ring_tx_backlog(&be->tx));
+	if (be->control)
+		(void)ctl_send_lane_stalled(
+		    be->control, 0, &(struct ctl_lane_stalled){0});
+}
+
+int
+backend_reserve(struct backend *be, uint32_t len, uint8_t **room)
+{
+	int rc = ring_reserve(&be->tx, len, room);
+
+	if (rc == 0) {
+		/* What is not published cannot be drained. */
+		backend_flush(be);
+		rc = ring_want_space(&be->tx);
+		if (rc > 0)
+			rc = ring_reserve(&be->tx, len, room);
+		if (rc == 0)
+			wait_for_room(be);
+	}
+	if (rc < 0)
+		lane_fault("lane: impossible consumer position");
+	return rc;
+}
+
+void
+backend_commit(struct backend *be, uint32_t len)
+{
+	ring_commit(&be->tx, len);
+	backend_count(be, BC_IN_FRAMES, 1);
+	backend_count(be, BC_IN_BYTES, len);
+	be->unflushed_bytes += len;
+	if (be->unflushed_bytes >= BATCH_BYTES || be->tx.batch >= BATCH_FRAMES)
+		backend_flush(be);
+}
+
+void
+backend_flush(struct backend *be)
+{
+	be->unflushed_bytes = 0;
+	if (ring_publish(&be->tx))
+		bell_ring(be->bell);
+}
+
+void
+backend_count(struct backend *be, enum backend_counter c, uint64_t add)
+{
+	uint64_t *word = &be->tx.own->counter[c];
+
+	/* Only we write it; others may read it at any time. */
+	__atomic_store_n(word, *word + add, __ATOMIC_RELAXED);
+}
+
+/* A bell came while we waited for room: is there some? */
+static void
+look_for_room(struct backend *be)
+{
+	int rc;
+
+	if (!be->full)
+		return;
+	/* A shorter frame may have found room since. */
+	backend_flush(be);
+	rc = ring_want_space(&be->tx);
+	if (rc < 0)
+		lane_fault("lane: impossible consumer position");
+	if (rc == 0)
+		return;
+	be->full = be->stall_told = false;
+	timer_stop(be->stall);
+	if (be->type->room)
+		be->type->room(be->self);
+}
+
+/* --- frames for outside --------------------------------------------------- */
+
+/* Take the next batch out of the ring into batch[]. */
+static bool
+collect(struct backend *be)
+{
+	size_t bytes = 0, n = 0;
+	int rc = 1;
+
+	while (n < BACKEND_BATCH_FRAMES && bytes < BACKEND_BATCH_BYTES) {
+		rc = ring_next(&be->rx, &be->batch[n]);
+		if (rc <= 0)
+			break;
+		bytes += be->batch[n++].len;
+	}
+	if (rc < 0)
+		lane_fault("lane: impossible producer position or length");
+	be->batch_at = 0;
+	be->batch_end = n;
+	return n > 0;
+}
+
+static size_t
+give(struct backend *be)
+{
+	size_t count = be->batch_end - be->batch_at, done;
+
+	if (!be->type->frames) {
+		backend_count(be, BC_OUT_DROP_DISCONNECTED, count);
+		return count;
+	}
+	be->pumping = true;
+	done = be->type->frames(be->self, be->batch + be->batch_at, count);
+	be->pumping = false;
+	BUG_ON(done > count);
+	return done;
+}
+
+/* The ring had frames: how quickly do they come? */
+static void
+note_gap(struct backend *be)
+{
+	uint64_t now = sys_mono_ns(), gap = now - be->frames_ns;
+
+	if (gap > GAP_NS_MAX)
+		gap = GAP_NS_MAX;
+	be->gap_ns += gap / 8;
+	be->gap_ns -= be->gap_ns / 8;
+	be->frames_ns = now;
+}
+
+/* Nothing left: look again soon, or sleep until the bell. */
+static void
+rest(struct backend *be)
+{
+	int rc;
+
+	if (be->gap_ns < SPIN_NS && sys_mono_ns() - be->frames_ns < SPIN_NS) {
+		(void)sched_yield();
+		watch_set(be->again_watch, WATCH_READ);
+		return;
+	}
+	rc = ring_arm(&be->rx);
+	if (rc < 0)
+		lane_fault("lane: impossible producer position");
+	watch_set(be->again_watch, rc ? WATCH_READ : 0);
+}
+
+static void
+pump(struct backend *be)
+{
+	unsigned turn;
+
+	for (turn = 0; turn < TURN_BATCHES; turn++) {
+		if (be->batch_at == be->batch_end) {
+			if (!collect(be)) {
+				if (turn > 0)
+					note_gap(be);
+				rest(be);
+				return;
+			}
+		}
+		be->batch_at += give(be);
+		be->blocked = be->batch_at < be->batch_end;
+		if (be->blocked) {
+			watch_set(be->again_watch, 0);
+			return;
+		}
+		if (ring_release(&be->rx))
+			bell_ring(be->bell);
+	}
+	note_gap(be);
+	watch_set(be->again_watch, WATCH_READ);
+}
+
+void
+backend_more(struct backend *be)
+{
+	if (!be->blocked || be->pumping)
+		return;
+	be->blocked = false;
+	pump(be);
+}
+
+static void
+again_ready(void *self, unsigned events)
+{
+	struct backend *be = self;
+
+	(void)events;
+	if (be->blocked)
+		watch_set(be->again_watch, 0);
+	else
+		pump(be);
+}
+
+static void
+bell_readable(void *self, unsigned events)
+{
+	struct backend *be = self;
+
+	(void)events;
+	if (bell_clear(be->bell) < 0)
+		lane_fault("lane: bell closed or misused");
+	look_for_room(be);
+	if (!be->blocked)
+		pump(be);
+}

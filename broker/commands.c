@@ -1,0 +1,92 @@
+/*
+ * commands.c - the QMP commands that change netdevs, and query-rx-filter.
+ *
+ * Runs in: the broker. Trusts: the visitor has checked the arguments against
+ * the schema; their values are judged by core.c and the graph.
+ * Specification: schema/net.json, schema/bulkhead.json; reference netdevs.md
+ * 2 and 13 for QEMU's texts.
+ */
+#include "gen/commands.h"
+#include "broker/core_state.h"
+#include "broker/qmp.h"
+
+#include <errno.h>
+
+/* The core's answer becomes the command's. */
+static void
+answered(void *self, const struct err *e)
+{
+	if (e)
+		call_fail(self, e);
+	else
+		call_return(self, NULL, NULL);
+}
+
+void
+cmd_netdev_add(struct call *call, const struct netdev *args)
+{
+	core_netdev_add(core_get(), args, answered, call);
+}
+
+void
+cmd_netdev_del(struct call *call, const struct netdev_del_args *args)
+{
+	core_netdev_del(core_get(), args->id, answered, call);
+}
+
+void
+cmd_set_link(struct call *call, const struct set_link_args *args)
+{
+	struct err e;
+	int rc = core_set_link(core_get(), args->name, args->up, &e);
+
+	answered(call, rc < 0 ? &e : NULL);
+}
+
+/* There is no nic in this build: any name is wrong in one of two ways. */
+void
+cmd_query_rx_filter(struct call *call, const struct query_rx_filter_args *args)
+{
+	const struct core *c = core_get();
+	struct err e;
+
+	if (!args->name) {
+		call_return_text(call, "[]");
+		return;
+	}
+	if (graph_find(&c->graph, args->name) == GRAPH_NONE)
+		(void)err_set(
+		    &e, -ENOENT, "invalid net client name: %s", args->name);
+	else
+		(void)err_set(
+		    &e, -EINVAL, "net client(%s) isn't a NIC", args->name);
+	call_fail(call, &e);
+}
+
+static int
+resume(struct core *c, const char *id, struct err *e)
+{
+	uint32_t i = graph_find(&c->graph, id);
+	struct life *nd = netdev_by_id(&c->netdevs, id);
+
+	if (i == GRAPH_NONE || c->graph.nodes[i].life == NODE_LEAVING)
+		return err_class_set(e, -ENODEV, ERR_DEVICE_NOT_FOUND,
+		    "Device '%s' not found", id);
+	if (!nd)
+		return err_set(
+		    e, -EINVAL, "'%s' is a hub port: it has no backend", id);
+	if (!life_may(nd, EV_RESUME))
+		return err_set(
+		    e, -EINVAL, "the backend of '%s' is not in quarantine", id);
+	netdev_resume(nd);
+	return 0;
+}
+
+void
+cmd_backend_resume(struct call *call, const struct backend_resume_args *args)
+{
+	struct err e;
+	int rc = resume(core_get(), args->id, &e);
+
+	answered(call, rc < 0 ? &e : NULL);
+}

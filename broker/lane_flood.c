@@ -1,0 +1,131 @@
+/*
+ * lane_flood.c - one batch from one source to all receivers of its group.
+ *
+ * Runs in: bulkhead-lane.
+ * Trusts: the batch's lengths, which are private copies. Payload is copied
+ * straight from the source's memory to each receiver's and never looked at.
+ * Specification: DESIGN 4; loop order of performance.md 5 (batch, then ports).
+ *
+ * A frame for k receivers is given to all of them in the same turn or to none:
+ * first every patient receiver is asked how many frames from the front of the
+ * batch fit; the smallest answer is what all get, and the rest is held. So a
+ * held frame has been given to nobody, and nobody gets it twice. Receivers
+ * without patience are not asked; they lose what does not fit.
+ */
+#include "broker/lane.h"
+
+#include "proto/ring_copy.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* How many of the first n frames fit into the port's ring? Or -EPROTO. */
+static int
+fit(struct port *p, const struct lane_batch *b, size_t n)
+{
+	/* The pad before the end of the data is shorter than one record. */
+	size_t need = b->record_bytes + ring_record_bytes(FRAME_BYTES_MAX);
+	struct ring_tx try;
+	size_t i;
+
+	if (p->out.size - (p->out.pos - p->out.cons) >= need)
+		return (int)n;
+	/* Exactly: write headers behind what is published, then forget. */
+	try = p->out;
+	for (i = 0; i < n; i++) {
+		uint8_t *room;
+		int rc = ring_reserve(&try, b->frame[i].len, &room);
+
+		if (rc < 0)
+			return rc;
+		if (rc == 0)
+			break;
+		ring_commit(&try, b->frame[i].len);
+	}
+	p->out.cons = try.cons;
+	p->out.wanted = try.wanted;
+	return (int)i;
+}
+
+/* Frames of the first n that the source may send as far as p is concerned;
+ * p->limit says whether p is the reason for fewer. */
+static size_t
+ask(struct port *p, const struct lane_batch *b, size_t n)
+{
+	int fits;
+
+	p->limit = SIZE_MAX;
+	if (!p->attached || p->drop)
+		return n;
+	fits = fit(p, b, n);
+	if (fits < 0) {
+		lane_port_fault(p, "rx-ring");
+		return n;
+	}
+	if ((size_t)fits == n || !lane_patience_look(p))
+		return n;
+	p->limit = (size_t)fits;
+	return p->limit;
+}
+
+/* Copy what fits of the first n frames, publish once, ring once. */
+static void
+put(struct port *p, const struct lane_batch *b, size_t n)
+{
+	uint64_t frames = 0, bytes = 0;
+	size_t i = 0;
+
+	while (i < n) {
+		int done = ring_copy(&p->out, &b->frame[i], (unsigned)(n - i));
+		uint32_t refused_len;
+
+		if (done < 0) {
+			/* Nothing of this batch was published. */
+			p->count[LC_RX_DROP_DEAD] += n;
+			lane_port_fault(p, "rx-ring");
+			return;
+		}
+		frames += (unsigned)done;
+		for (; done > 0; done--)
+			bytes += b->frame[i++].len;
+		if (i == n)
+			break;
+		/* The ring is full for this one, and for any that is longer. */
+		refused_len = b->frame[i].len;
+		while (i < n && b->frame[i].len >= refused_len)
+			i++;
+	}
+	p->count[LC_RX_FRAMES] += frames;
+	p->count[LC_RX_BYTES] += bytes;
+	p->count[LC_RX_DROP_FULL] += n - frames;
+	if (frames > 0 && ring_publish(&p->out))
+		lane_port_ring(p);
+}
+
+size_t
+lane_flood(struct lane *l, struct port *source, bool *held)
+{
+	const struct lane_batch *b = &l->batch;
+	size_t n = b->count;
+
+	for (size_t i = 0; i < source->member_count; i++)
+		if (source->member[i] != source)
+			n = ask(source->member[i], b, n);
+	for (size_t i = 0; i < source->member_count; i++) {
+		struct port *p = source->member[i];
+
+		if (p == source)
+			continue;
+		if (!p->attached)
+			p->count[LC_RX_DROP_DEAD] += n;
+		else if (n > 0)
+			put(p, b, n);
+	}
+	for (size_t i = 0; i < source->member_count && n < b->count; i++) {
+		struct port *p = source->member[i];
+
+		if (p != source && p->attached && p->limit == n)
+			*held |= lane_hold_begin(p);
+	}
+	return n;
+}

@@ -1,0 +1,141 @@
+/*
+ * lane_hold.c - patience: how long a full receiver may hold its sources.
+ *
+ * Runs in: bulkhead-lane.
+ * Trusts: nothing that a port's process says, except that its position, once
+ * checked by ring.c, is the only proof of draining that counts.
+ * Specification: DESIGN 4, back-pressure.
+ *
+ * Cases. A fast receiver that is full for a moment drains half its ring, rings,
+ * and gets its patience back: it costs the time that it needs. One that drips
+ * gets it back once in half a ring: 5 ms for each. A dead one never does: 5 ms
+ * once, and a suspicion. One that rings without draining is not believed: its
+ * bell makes us look, and what we see decides. When we are late ourselves
+ * (the processor was taken away), the position is read before the patience is
+ * judged, so nobody loses frames for our lateness.
+ */
+#include "broker/lane.h"
+
+#include <errno.h>
+
+int
+lane_patience_reset(struct port *p)
+{
+	int rc = ring_tx_refresh(&p->out);
+
+	p->patience_ns = LANE_PATIENCE_NS;
+	p->refill_cons = p->out.cons;
+	p->full_since_ns = 0;
+	p->suspected = false;
+	p->suspected_ns = 0;
+	return rc;
+}
+
+uint64_t
+lane_hold_ends_ns(const struct port *p)
+{
+	return p->hold_since_ns + p->patience_ns;
+}
+
+/* The time since hold_since_ns is used up. */
+static void
+charge(struct port *p)
+{
+	uint64_t held_ns = p->lane->now_ns - p->hold_since_ns;
+
+	p->count[LC_HELD_NS] += held_ns;
+	p->patience_ns -=
+	    held_ns < p->patience_ns ? held_ns : p->patience_ns;
+	p->hold_since_ns = p->lane->now_ns;
+}
+
+void
+lane_hold_end(struct port *p)
+{
+	struct port *source, *next;
+
+	if (!p->holding)
+		return;
+	charge(p);
+	p->holding = false;
+	lane_alarm_off(p->lane);
+	for (source = TAILQ_FIRST(&p->lane->held); source != NULL;
+	     source = next) {
+		next = TAILQ_NEXT(source, entry);
+		if (source->member == p->member)
+			lane_port_state(source, LP_READY);
+	}
+}
+
+/* A port that is full, and is where it was a patience ago, may hang. */
+static void
+suspect(struct port *p)
+{
+	uint64_t now_ns = p->lane->now_ns;
+
+	if (p->full_since_ns == 0 || p->out.cons != p->full_cons) {
+		p->full_cons = p->out.cons;
+		p->full_since_ns = now_ns;
+		p->suspected = false;
+		return;
+	}
+	if (p->suspected || now_ns - p->full_since_ns < LANE_PATIENCE_NS)
+		return;
+	if (p->suspected_ns != 0 && now_ns - p->suspected_ns < LANE_SUSPECT_NS)
+		return;
+	p->suspected = true;
+	p->suspected_ns = now_ns;
+	if (p->lane->ops->stalled != NULL)
+		p->lane->ops->stalled(p->lane->self, p);
+}
+
+bool
+lane_patience_look(struct port *p)
+{
+	if (p->holding)
+		charge(p);
+	if (ring_tx_refresh(&p->out) < 0) {
+		lane_port_fault(p, "rx-ring");
+		return false;
+	}
+	if (p->out.cons - p->refill_cons >= p->out.size / 2) {
+		p->patience_ns = LANE_PATIENCE_NS;
+		p->refill_cons = p->out.cons;
+	}
+	suspect(p);
+	return p->patience_ns > 0 && !p->drop;
+}
+
+void
+lane_hold_look(struct port *p)
+{
+	int rc;
+
+	if (!lane_patience_look(p)) {
+		lane_hold_end(p);
+		return;
+	}
+	rc = ring_want_space(&p->out);
+	if (rc < 0)
+		lane_port_fault(p, "rx-ring");
+	else if (rc > 0)
+		lane_hold_end(p);
+}
+
+bool
+lane_hold_begin(struct port *p)
+{
+	int rc = ring_want_space(&p->out);
+
+	if (rc < 0)
+		lane_port_fault(p, "rx-ring");
+	if (rc != 0)
+		return false;
+	if (!p->holding) {
+		p->holding = true;
+		p->lane->alarm_count++;
+		p->hold_since_ns = p->lane->now_ns;
+	}
+	lane_alarm_at(p->lane, lane_hold_ends_ns(p));
+	return true;
+}

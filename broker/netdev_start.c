@@ -1,0 +1,231 @@
+/*
+ * netdev_start.c - the way up of a netdev: resources, process, options.
+ *
+ * Runs in: the broker. Trusts: the launcher.
+ * Specification: proto/launch.h; DESIGN 2 (what is opened again, and what is
+ * kept, when a backend is restarted).
+ */
+#include "broker/launch_client.h"
+#include "broker/netdev.h"
+#include "proto/chan.h"
+#include "proto/log.h"
+#include "proto/loop.h"
+#include "proto/sys.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MS UINT64_C(1000000)
+
+/* The launcher opens nothing that blocks; this is for a launcher that hangs. */
+#define OPEN_DUE_NS (10000 * MS)
+/* From the spawn request to `hello`. */
+#define START_DUE_NS (10000 * MS)
+
+/*
+ * Nobody listens there now, or the way is not there: the backend asks again
+ * at its own pace, so that the order in which two sides start is free.
+ */
+static bool
+may_come_later(const struct launch_open *o, int error)
+{
+	if (o->kind != RES_STREAM_CONNECT)
+		return false;
+	switch (error) {
+	case -ECONNREFUSED:
+	case -ECONNRESET:
+	case -ENOENT:
+	case -EAGAIN:
+	case -ETIMEDOUT:
+	case -ENETUNREACH:
+	case -EHOSTUNREACH:
+	case -ENETDOWN:
+	case -EHOSTDOWN:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void
+opened(void *self, const struct launch_msg *m, int *fds)
+{
+	struct resource *r = self;
+	struct life *nd = r->owner;
+
+	(void)fds;
+	r->ask = 0;
+	if (m->result.error == 0 || may_come_later(&r->open, m->result.error))
+		r->granted = true;
+	else if (nd->error.text[0] == '\0')
+		(void)err_set(&nd->error, m->result.error, "%s",
+		    m->result.text[0] != '\0' ? m->result.text
+					      : strerror(-m->result.error));
+	if (--nd->opening > 0)
+		return;
+	life_step(nd, nd->error.text[0] == '\0' ? EV_OPENED : EV_REFUSED);
+}
+
+/* 0, or -ENOBUFS when the launcher has too much to answer already. */
+static int
+ask_open(struct life *nd, struct resource *r, bool again)
+{
+	struct launch_msg m = {.type = LAUNCH_OPEN, .slot = nd->slot};
+
+	m.open = r->open;
+	m.open.again = again;
+	r->owner = nd;
+	r->ask = launch_ask(
+	    nd->all->launch, &m, r->fd < 0 ? -1 : fd_take(&r->fd), opened, r);
+	return r->ask == 0 ? -ENOBUFS : 0;
+}
+
+/* Ask for all, or for those that a new process needs afresh. */
+static void
+open_all(struct life *nd, bool again)
+{
+	int rc = 0;
+
+	nd->since_ns = sys_mono_ns();
+	nd->fault[0] = '\0';
+	memset(&nd->last, 0, sizeof nd->last);
+	timer_set_ns(nd->timer, OPEN_DUE_NS);
+	nd->opening = 0;
+	for (size_t i = 0; i < nd->resources.count && rc == 0; i++) {
+		struct resource *r = &nd->resources.items[i];
+
+		if (again && r->open.kind != RES_STREAM_CONNECT)
+			continue;
+		rc = ask_open(nd, r, again);
+		nd->opening += rc == 0;
+	}
+	if (rc < 0) {
+		(void)err_set(&nd->error, rc, "the launcher is too busy");
+		life_forget_asks(nd);
+		life_step(nd, EV_REFUSED);
+	} else if (nd->opening == 0) {
+		life_step(nd, EV_OPENED);
+	}
+}
+
+void
+life_open(struct life *nd)
+{
+	open_all(nd, false);
+}
+
+/*
+ * A stream that the dead process had connected may have ended in the middle
+ * of a frame: the next process gets a new one. All else is used on.
+ */
+void
+life_reopen(struct life *nd)
+{
+	nd->restarts++;
+	nd->error.text[0] = '\0';
+	open_all(nd, true);
+}
+
+static void
+spawned(void *self, const struct launch_msg *m, int *fds)
+{
+	struct life *nd = self;
+
+	nd->ask = 0;
+	if (m->result.error != 0 || fds[0] < 0) {
+		nd->last = m->result;
+		life_step(nd, EV_REFUSED);
+		return;
+	}
+	nd->process = m->result;
+	if (nd->state == ND_SPAWNING)
+		nd->control = control_new(nd->all->loop, fd_take(&fds[0]),
+		    CTL_ROLE_BACKEND, &life_control_ops, nd);
+	if (nd->state == ND_SPAWNING && !nd->control) {
+		(void)snprintf(
+		    nd->fault, sizeof nd->fault, "%s", "out of memory");
+		life_step(nd, EV_TIMER);
+		return;
+	}
+	life_step(nd, EV_SPAWNED);
+}
+
+void
+life_spawn(struct life *nd)
+{
+	struct launch_msg m = {.type = LAUNCH_SPAWN, .slot = nd->slot};
+
+	nd->epoch = slot_epoch_next(nd->all->launch, nd->slot);
+	nd->since_ns = sys_mono_ns();
+	nd->attested = false;
+	nd->ready = false;
+	nd->killed = false;
+	nd->reconnect_seq = 0;
+	m.spawn.role = ROLE_BACKEND + (uint32_t)(nd->type - backend_entries);
+	m.spawn.epoch = nd->epoch;
+	m.spawn.ring_bytes = nd->ring_bytes;
+	(void)snprintf(m.spawn.id, sizeof m.spawn.id, "%s", nd->options.id);
+	timer_set_ns(nd->timer, START_DUE_NS);
+	nd->ask = launch_ask(nd->all->launch, &m, -1, spawned, nd);
+	if (nd->ask == 0)
+		life_step(nd, EV_REFUSED);
+}
+
+void
+life_configure(struct life *nd)
+{
+	struct ctl_configure m = {
+	    .epoch = nd->epoch, .ring_bytes = nd->ring_bytes};
+
+	timer_set_ns(nd->timer, ctl_deadline_ms(CTL_CONFIGURE) * MS);
+	m.netdev = nd->options; /* borrowed for the call */
+	if (ctl_send_configure(
+		control_chan(nd->control), control_seq(nd->control), &m) < 0)
+		life_fault(nd, "takes no messages");
+}
+
+void
+life_forget_asks(struct life *nd)
+{
+	struct launch_client *c = nd->all->launch;
+
+	for (size_t i = 0; i < nd->resources.count; i++) {
+		launch_forget(c, nd->resources.items[i].ask);
+		nd->resources.items[i].ask = 0;
+	}
+	launch_forget(c, nd->ask);
+	nd->ask = 0;
+	launch_forget(c, nd->reconnect_ask);
+	nd->reconnect_ask = 0;
+}
+
+static void
+look_ready(struct life *nd)
+{
+	if (nd->state == ND_CONFIGURING && nd->ready && nd->attested)
+		life_step(nd, EV_READY);
+}
+
+static void
+attested(void *self, const struct launch_result *r)
+{
+	struct life *nd = self;
+
+	nd->attested = true;
+	nd->process.layers = r->layers;
+	nd->process.missing = r->missing;
+	look_ready(nd);
+}
+
+static void
+exited(void *self, const struct launch_result *r)
+{
+	struct life *nd = self;
+
+	nd->last = *r;
+	if (life_may(nd, EV_EXIT))
+		life_step(nd, EV_EXIT);
+}
+
+const struct slot_ops life_slot_ops = {attested, exited};

@@ -1,0 +1,205 @@
+/*
+ * netdev_talk.c - what a backend says, and the few things it may ask for.
+ *
+ * Runs in: the broker. Trusts: nobody. A message at the wrong time, about
+ * something the backend does not have, or too often is a fault: the negative
+ * value returned here closes its channel, and life_closed() kills it.
+ * Specification: schema/control.json.
+ */
+#include "broker/launch_client.h"
+#include "broker/netdev.h"
+#include "broker/ports.h"
+#include "gen/schema.h"
+#include "proto/chan.h"
+#include "proto/loop.h"
+#include "proto/sys.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Of each kind in one second. A backend that wants to reconnect waits 100 ms
+ * between attempts; notices are limited by the backend itself. */
+#define RECONNECTS_MAX 50u
+#define NOTICES_MAX    20u
+#define SECOND_NS      UINT64_C(1000000000)
+
+static int
+life_hello(void *self, const struct ctl_hello *m)
+{
+	struct life *nd = self;
+
+	if (nd->state != ND_HELLO || strcmp(m->schema, schema_hash) != 0 ||
+	    strcmp(m->role, nd->type->type) != 0)
+		return -EPROTO;
+	life_step(nd, EV_HELLO);
+	return 0;
+}
+
+static int
+life_ready(void *self, const struct ctl_ready *m)
+{
+	struct life *nd = self;
+
+	if (nd->state != ND_CONFIGURING || nd->ready)
+		return -EPROTO;
+	if (m->error) {
+		text_clean(nd->error.text, sizeof nd->error.text, m->error);
+		life_step(nd, EV_REFUSED);
+		return 0;
+	}
+	nd->ready = true;
+	if (m->info)
+		text_clean(nd->info, sizeof nd->info, m->info);
+	nd->connected = m->connected;
+	nd->all->ops->connected(nd->all->self, nd, m->connected);
+	if (nd->attested)
+		life_step(nd, EV_READY);
+	return 0;
+}
+
+void
+life_set_connected(struct life *nd, bool connected, const char *peer)
+{
+	nd->connected = connected;
+	text_clean(nd->peer, sizeof nd->peer, peer ? peer : "");
+	nd->all->ops->connected(nd->all->self, nd, connected);
+	news_connected(nd);
+}
+
+static int
+life_connected(void *self, const struct ctl_connected *m)
+{
+	struct life *nd = self;
+
+	if (!nd->ready)
+		return -EPROTO;
+	life_set_connected(nd, m->connected, m->peer);
+	return 0;
+}
+
+/* Count one more of something in this second. */
+static bool
+too_many(struct life *nd, unsigned *count, unsigned max)
+{
+	uint64_t now_ns = sys_mono_ns();
+
+	if (now_ns - nd->second_ns >= SECOND_NS) {
+		nd->second_ns = now_ns;
+		nd->reconnects = 0;
+		nd->notices = 0;
+	}
+	return ++*count > max;
+}
+
+static struct resource *
+find_stream(struct life *nd, uint32_t index)
+{
+	for (size_t i = 0; i < nd->resources.count; i++) {
+		struct resource *r = &nd->resources.items[i];
+
+		if (r->open.index == index &&
+		    r->open.kind == RES_STREAM_CONNECT && r->granted)
+			return r;
+	}
+	return NULL;
+}
+
+static void
+reopened(void *self, const struct launch_msg *m, int *fds)
+{
+	struct life *nd = self;
+	struct ctl_connection c = {.index = nd->reconnect_index};
+	char text[LAUNCH_TEXT];
+
+	nd->reconnect_ask = 0;
+	if (!nd->control)
+		return;
+	if (m->result.error != 0 || fds[0] < 0) {
+		text_clean(text, sizeof text,
+		    m->result.text[0] != '\0' ? m->result.text
+					      : strerror(-m->result.error));
+		c.error = text;
+	}
+	if (ctl_send_connection(control_chan(nd->control), nd->reconnect_seq,
+		&c, c.error ? NULL : fds) < 0)
+		life_fault(nd, "takes no messages");
+}
+
+/* Asking again before the answer only renews the question's number. */
+static int
+life_reconnect(void *self, uint32_t seq, const struct ctl_reconnect *m)
+{
+	struct life *nd = self;
+	struct launch_msg ask = {.type = LAUNCH_OPEN, .slot = nd->slot};
+	struct resource *r = find_stream(nd, m->index);
+
+	if (!nd->ready || !r || too_many(nd, &nd->reconnects, RECONNECTS_MAX))
+		return -EPROTO;
+	nd->reconnect_seq = seq;
+	nd->reconnect_index = m->index;
+	if (nd->reconnect_ask != 0)
+		return 0;
+	ask.open = r->open;
+	ask.open.again = 1;
+	ask.open.give = 1;
+	nd->reconnect_ask = launch_ask(nd->all->launch, &ask, -1, reopened, nd);
+	return 0;
+}
+
+static int
+life_notice(void *self, const struct ctl_notice *m)
+{
+	struct life *nd = self;
+
+	if (!too_many(nd, &nd->notices, NOTICES_MAX))
+		news_notice(nd, m->kind, m->text);
+	return 0;
+}
+
+/* Our lane does not drain: is it alive? */
+static int
+life_lane_stalled(void *self)
+{
+	struct life *nd = self;
+
+	if (!nd->ready)
+		return -EPROTO;
+	port_lane_suspect(nd->port);
+	return 0;
+}
+
+static void
+life_closed(void *self, int reason)
+{
+	struct life *nd = self;
+
+	if (reason == 0 &&
+	    (nd->state == ND_STOPPING || nd->state == ND_CONFIGURING))
+		return; /* it ends by itself; its deadline stands */
+	if (reason == 0)
+		life_lost(nd, "closed its channel");
+	else
+		life_fault(nd, "broke the rules of its channel");
+}
+
+static void
+life_hung(void *self)
+{
+	struct life *nd = self;
+
+	if (!life_may(nd, EV_HUNG))
+		return;
+	text_clean(nd->fault, sizeof nd->fault, "deadline:ping");
+	life_step(nd, EV_HUNG);
+}
+
+const struct control_ops life_control_ops = {
+    .hello = life_hello,
+    .ready = life_ready,
+    .connected = life_connected,
+    .reconnect = life_reconnect,
+    .notice = life_notice,
+    .lane_stalled = life_lane_stalled,
+    .closed = life_closed,
+    .hung = life_hung,
+};

@@ -1,0 +1,58 @@
+/*
+ * resources.h - what the launcher must open before a netdev's backend can
+ * start: worked out from the schema's table of its type and from its options.
+ *
+ * Everything that can be refused without opening anything is refused here,
+ * with QEMU's texts where QEMU has one. Host names are refused (addr.h).
+ * Runs in the broker.
+ */
+#ifndef BROKER_RESOURCES_H
+#define BROKER_RESOURCES_H
+
+#include "gen/backends.h"
+#include "proto/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Most open requests of one netdev; several forwarding rules are several. */
+#define RESOURCES_MAX 128u
+
+struct resource {
+	struct launch_open open;
+	void *owner;  /* borrowed: whose netdev's it is */
+	uint32_t ask; /* its request to the launcher, 0: none */
+	int fd;       /* owned: goes with the request; or -1 */
+	bool granted; /* the launcher has it, or may get it again */
+};
+
+/* Owns the array and the descriptors in it. */
+struct resources {
+	struct resource *items;
+	size_t count;
+};
+
+/*
+ * resources_check - rules between options that decide what is opened, and
+ * names that have a default: *nd is completed in place.
+ * 0, -EINVAL or -ENOMEM with *e.
+ */
+int resources_check(struct netdev *nd, struct err *e);
+
+/*
+ * resources_plan - the open requests for a checked netdev.
+ *   start_phase  descriptor numbers are those the operator's shell gave us
+ * A descriptor named by getfd is taken out of the store when the plan is
+ * made. 0, or -EINVAL, -ENOENT, -ENOSPC, -ENOMEM with *e and *r empty.
+ */
+int resources_plan(const struct backend_entry *b, const struct netdev *nd,
+    bool start_phase, struct resources *r, struct err *e);
+
+void resources_free(struct resources *r);
+
+/* resource_text - address or path of a resource, for people; or NULL. */
+#define RESOURCE_TEXT_BYTES (LAUNCH_PATH + 64)
+const char *resource_text(
+    const struct launch_open *o, char buf[RESOURCE_TEXT_BYTES]);
+
+#endif

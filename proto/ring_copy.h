@@ -1,0 +1,23 @@
+/*
+ * ring_copy.h - many frames from one ring's memory into another ring.
+ *
+ * Owns nothing. Used by lanes.
+ */
+#ifndef PROTO_RING_COPY_H
+#define PROTO_RING_COPY_H
+
+#include "proto/ring.h"
+
+/*
+ * ring_copy - reserve, copy and commit frames from the front of `f`.
+ *   f  as ring_next handed them out: `len` is private and checked, `data` may
+ *      be in memory that a peer can change
+ * Frames whose records lie one behind the other are copied in one piece; the
+ * heads are written from the private lengths, so what a peer changes in the
+ * meantime reaches nobody but in the frames' own bytes.
+ * Returns how many were committed (fewer than `count`: the next does not fit),
+ * or -EPROTO when the peer's cons is impossible (some may be committed).
+ */
+int ring_copy(struct ring_tx *r, const struct frame *f, unsigned count);
+
+#endif

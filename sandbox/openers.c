@@ -1,0 +1,444 @@
+/*
+ * openers.c - one function per kind of resource.
+ *
+ * Runs in: launcher. Trusts: the policy, and before the latch the operator's
+ * own command line. Of the broker's words it believes nothing but that
+ * request.c found them well-formed.
+ *
+ * Paths. A path is taken apart into a directory and a last component. The
+ * directory is opened first and everything else is done relative to that
+ * descriptor, so that nobody can move it between a check and a use. Beneath
+ * the directory that a policy rule names no symbolic link is followed.
+ * A unix socket is reached through /proc/self/fd, for the same reason.
+ * Specification: openat2(2), unix(7), ip(7); netdevs.md sections 8 and 10.
+ */
+#include "sandbox/openers.h"
+
+#include "proto/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Connections that may wait for a backend that is being restarted. */
+#define BACKLOG 16
+
+#define SOCKET_FLAGS (SOCK_CLOEXEC | SOCK_NONBLOCK)
+
+static int
+set_on(int fd, int level, int option)
+{
+	int on = 1;
+
+	return (int)sys_result(setsockopt(fd, level, option, &on, sizeof on));
+}
+
+static int
+world_says(struct err *err, int rc, const char *what, const char *object)
+{
+	return err_set(
+	    err, rc, "cannot %s %s: %s", what, object, strerrordesc_np(-rc));
+}
+
+/* --- streams
+ * ------------------------------------------------------------------------- */
+
+static int
+listen_ip(struct opening *o)
+{
+	const struct addr *a = &o->args->local;
+	int rc;
+
+	o->fd = rc = (int)sys_result(
+	    socket(a->sa.sa_family, SOCK_STREAM | SOCKET_FLAGS, 0));
+	if (rc >= 0)
+		rc = set_on(o->fd, SOL_SOCKET, SO_REUSEADDR);
+	if (rc >= 0)
+		rc = (int)sys_result(bind(o->fd, &a->sa, a->len));
+	if (rc >= 0)
+		rc = (int)sys_result(listen(o->fd, BACKLOG));
+	return rc;
+}
+
+static int
+connect_ip(struct opening *o)
+{
+	const struct addr *a = &o->args->remote;
+	int rc;
+
+	o->fd = rc = (int)sys_result(
+	    socket(a->sa.sa_family, SOCK_STREAM | SOCKET_FLAGS, 0));
+	if (rc >= 0)
+		(void)set_on(o->fd, IPPROTO_TCP, TCP_NODELAY);
+	if (rc >= 0)
+		rc = (int)sys_result(connect(o->fd, &a->sa, a->len));
+	return rc == -EINPROGRESS ? 0 : rc;
+}
+
+int
+opener_stream_listen(struct opening *o)
+{
+	const struct addr *a = &o->args->local;
+	char name[ADDR_TEXT_BYTES];
+	int rc;
+
+	addr_text(a, name);
+	if (a->len == 0)
+		return err_set(o->err, -EINVAL, "no address to listen on");
+	if (a->sa.sa_family == AF_UNIX) {
+		rc = opener_allowed_unix(o, "listen on", a);
+		return rc < 0 ? rc : opener_unix_listen(o, name);
+	}
+	rc = opener_allowed_address(o, POLICY_LISTEN, "listen on", a);
+	if (rc < 0)
+		return rc;
+	rc = listen_ip(o);
+	return rc < 0 ? world_says(o->err, rc, "listen on", name) : 0;
+}
+
+int
+opener_stream_connect(struct opening *o)
+{
+	const struct addr *a = &o->args->remote;
+	char name[ADDR_TEXT_BYTES];
+	int rc;
+
+	addr_text(a, name);
+	if (a->len == 0)
+		return err_set(o->err, -EINVAL, "no address to connect to");
+	if (a->sa.sa_family == AF_UNIX)
+		rc = opener_allowed_unix(o, "connect to", a);
+	else
+		rc = opener_allowed_address(o, POLICY_CONNECT, "connect to", a);
+	if (rc < 0)
+		return rc;
+	rc =
+	    a->sa.sa_family == AF_UNIX ? opener_unix_connect(o) : connect_ip(o);
+	/* A refusal has its words already. */
+	if (rc < 0 && !o->granted)
+		return rc;
+	return rc < 0 ? world_says(o->err, rc, "connect to", name) : 0;
+}
+
+int
+opener_permit_listen(struct opening *o)
+{
+	const struct addr *a = &o->args->local;
+
+	if (a->len == 0 || a->sa.sa_family == AF_UNIX)
+		return err_set(o->err, -EINVAL, "no IP address to listen on");
+	return opener_allowed_address(o, POLICY_LISTEN, "listen on", a);
+}
+
+/* --- datagrams
+ * ---------------------------------------------------------------------------
+ */
+
+static int
+bind_udp(struct opening *o, const struct addr *a)
+{
+	int rc;
+
+	o->fd = rc = (int)sys_result(
+	    socket(a->sa.sa_family, SOCK_DGRAM | SOCKET_FLAGS, 0));
+	if (rc >= 0)
+		rc = set_on(o->fd, SOL_SOCKET, SO_REUSEADDR);
+	return rc < 0 ? rc : (int)sys_result(bind(o->fd, &a->sa, a->len));
+}
+
+int
+opener_udp(struct opening *o)
+{
+	const struct addr *local = &o->args->local, *to = &o->args->remote;
+	char name[ADDR_TEXT_BYTES];
+	int rc;
+
+	if (local->len == 0 || to->len == 0 || local->sa.sa_family == AF_UNIX ||
+	    local->sa.sa_family != to->sa.sa_family)
+		return err_set(o->err, -EINVAL,
+		    "UDP needs two IP addresses of one family");
+	rc = opener_allowed_address(o, POLICY_UDP, "receive UDP on", local);
+	if (rc >= 0)
+		rc = opener_allowed_address(o, POLICY_UDP, "send UDP to", to);
+	if (rc < 0)
+		return rc;
+	rc = bind_udp(o, local);
+	if (rc < 0)
+		return world_says(o->err, rc, "bind", addr_text(local, name));
+	rc = (int)sys_result(connect(o->fd, &to->sa, to->len));
+	if (rc < 0)
+		return world_says(o->err, rc, "send to", addr_text(to, name));
+	return 0;
+}
+
+/* Membership, and frames leave by the same interface as they come. */
+static int
+join_group(int fd, const struct addr *group, const struct addr *local)
+{
+	struct ip_mreq join = {.imr_multiaddr = group->in.sin_addr};
+	int rc;
+
+	if (local->len != 0)
+		join.imr_interface = local->in.sin_addr;
+	rc = (int)sys_result(
+	    setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &join, sizeof join));
+	/* Other netdevs of this host are in the group as well. */
+	if (rc >= 0)
+		rc = set_on(fd, IPPROTO_IP, IP_MULTICAST_LOOP);
+	if (rc >= 0 && local->len != 0)
+		rc = (int)sys_result(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF,
+		    &join.imr_interface, sizeof join.imr_interface));
+	return rc;
+}
+
+int
+opener_mcast(struct opening *o)
+{
+	const struct addr *group = &o->args->remote, *local = &o->args->local;
+	char name[ADDR_TEXT_BYTES];
+	int rc;
+
+	addr_text(group, name);
+	if (group->len == 0 || group->sa.sa_family != AF_INET ||
+	    !IN_MULTICAST(ntohl(group->in.sin_addr.s_addr)))
+		return err_set(o->err, -EINVAL,
+		    "%s is not an IPv4 multicast address", name);
+	if (local->len != 0 && local->sa.sa_family != AF_INET)
+		return err_set(
+		    o->err, -EINVAL, "localaddr is not an IPv4 address");
+	rc = opener_allowed_address(o, POLICY_MCAST, "join", group);
+	if (rc < 0)
+		return rc;
+	rc = bind_udp(o, group);
+	if (rc >= 0)
+		rc = join_group(o->fd, group, local);
+	return rc < 0 ? world_says(o->err, rc, "join", name) : 0;
+}
+
+/* --- descriptors
+ * -------------------------------------------------------------------------- */
+
+static int
+is_socket(int fd, const char *what, struct err *err)
+{
+	struct stat st;
+	int rc = (int)sys_result(fstat(fd, &st));
+
+	if (rc >= 0 && !S_ISSOCK(st.st_mode))
+		rc = -ENOTSOCK;
+	return rc < 0 ? err_set(err, rc, "%s is not a socket", what) : 0;
+}
+
+static int
+take_inherited(struct opening *o)
+{
+	uint32_t number = o->args->number;
+	int rc;
+
+	if (o->l->latched)
+		return err_set(o->err, -EPERM,
+		    "descriptor %u: numbers are for the command line; "
+		    "pass a descriptor with the command",
+		    number);
+	if (number >= INHERITED_MAX || !o->l->inherited[number])
+		return err_set(o->err, -EBADF,
+		    "descriptor %u was not open at the start, or is in use",
+		    number);
+	rc = (int)sys_result(fcntl((int)number, F_DUPFD_CLOEXEC, 0));
+	if (rc < 0)
+		return world_says(o->err, rc, "take", "the descriptor");
+	o->fd = rc;
+	o->l->inherited[number] = false;
+	(void)close((int)number);
+	return 0;
+}
+
+int
+opener_fd(struct opening *o)
+{
+	char what[32] = "the passed descriptor";
+	int rc = 0;
+
+	if (o->given >= 0) {
+		o->fd = fd_take(&o->given);
+	} else {
+		snprintf(what, sizeof what, "descriptor %u", o->args->number);
+		rc = take_inherited(o);
+	}
+	if (rc >= 0)
+		rc = is_socket(o->fd, what, o->err);
+	return rc < 0 ? rc : sys_nonblock(o->fd, true);
+}
+
+/* --- files and directories
+ * ------------------------------------------------------------------ */
+
+/* It must be an ordinary file with one name, whoever had made it. */
+static int
+check_file(int fd)
+{
+	struct stat st;
+	int rc = (int)sys_result(fstat(fd, &st));
+
+	if (rc < 0)
+		return rc;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	return st.st_nlink == 1 ? (int)sys_result(ftruncate(fd, 0)) : -EMLINK;
+}
+
+int
+opener_file_create(struct opening *o)
+{
+	const char *path = o->args->path;
+	const char *name;
+	int dir, rc;
+
+	if (path[0] == '\0')
+		return err_set(o->err, -EINVAL, "no file name");
+	dir = rc = opener_parent(o, POLICY_FILE, "create", path, &name);
+	if (rc < 0)
+		return rc;
+	o->fd = rc = (int)sys_result(openat(dir, name,
+	    O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+	    0640));
+	fd_close(&dir);
+	if (rc >= 0)
+		rc = check_file(o->fd);
+	if (rc == -EINVAL || rc == -ENXIO)
+		return err_set(o->err, -EINVAL,
+		    "cannot create %s: it is not a regular file", path);
+	if (rc == -ELOOP)
+		return err_set(o->err, rc,
+		    "cannot create %s: it is a symbolic link", path);
+	return rc < 0 ? world_says(o->err, rc, "create", path) : 0;
+}
+
+int
+opener_directory(struct opening *o)
+{
+	const char *path = o->args->path;
+	const char *name;
+	int dir, rc;
+
+	if (path[0] == '\0')
+		return err_set(o->err, -EINVAL, "no directory");
+	dir = rc = opener_parent(o, POLICY_DIRECTORY, "show", path, &name);
+	if (rc < 0)
+		return rc;
+	/* The operator may name a link; a client may not. */
+	o->fd = rc = (int)sys_result(openat(dir, name,
+	    O_PATH | O_DIRECTORY | O_CLOEXEC | (o->free ? 0 : O_NOFOLLOW)));
+	fd_close(&dir);
+	return rc < 0 ? world_says(o->err, rc, "show", path) : 0;
+}
+
+int
+opener_resolver(struct opening *o)
+{
+	o->fd = resolver_open(o->l);
+	return o->fd < 0 ? world_says(o->err, o->fd, "copy", "resolv.conf") : 0;
+}
+
+/* --- all of them
+ * ------------------------------------------------------------------------------
+ */
+
+static int (*const openers[RES_COUNT])(struct opening *o) = {
+    [RES_STREAM_LISTEN] = opener_stream_listen,
+    [RES_STREAM_CONNECT] = opener_stream_connect,
+    [RES_UDP] = opener_udp,
+    [RES_MCAST] = opener_mcast,
+    [RES_FD] = opener_fd,
+    [RES_FILE_CREATE] = opener_file_create,
+    [RES_DIRECTORY] = opener_directory,
+    [RES_RESOLVER] = opener_resolver,
+    [RES_PERMIT_LISTEN] = opener_permit_listen,
+};
+
+static bool
+same_args(const struct launch_open *a, const struct launch_open *b)
+{
+	return a->kind == b->kind && a->number == b->number &&
+	       a->udp == b->udp && addr_equal(&a->local, &b->local) &&
+	       addr_equal(&a->remote, &b->remote) &&
+	       strcmp(a->path, b->path) == 0;
+}
+
+/* What was granted stays granted; what is still good stays open. */
+static int
+open_again(struct opening *o, struct resource *r)
+{
+	int rc;
+
+	if (!r->granted || !same_args(&r->args, o->args))
+		return err_set(o->err, -EPERM,
+		    "only what the slot was granted can be opened again");
+	if (o->args->kind != RES_STREAM_CONNECT && r->fd >= 0)
+		return 0;
+	fd_close(&r->fd);
+	o->free = true;
+	rc = openers[o->args->kind](o);
+	if (rc < 0)
+		fd_close(&o->fd);
+	r->fd = fd_take(&o->fd);
+	return rc;
+}
+
+static int
+open_first(struct opening *o, struct resource *r)
+{
+	int rc;
+
+	/* One permission per rule of hostfwd, all under one index. */
+	if (r->granted && o->args->kind != RES_PERMIT_LISTEN)
+		return err_set(o->err, -EEXIST,
+		    "resource %u of the slot is open", o->args->index);
+	o->free = !o->l->latched;
+	rc = openers[o->args->kind](o);
+	if (rc < 0)
+		fd_close(&o->fd);
+	/* The world said no, policy did not: it may be tried again. */
+	if (rc < 0 && (!o->granted || o->args->kind != RES_STREAM_CONNECT))
+		return rc;
+	r->granted = true;
+	r->args = *o->args;
+	r->fd = fd_take(&o->fd);
+	r->made = o->made;
+	r->made_dev = o->made_dev;
+	r->made_ino = o->made_ino;
+	return rc;
+}
+
+int
+opener_open(struct launcher *l, struct slot *s, const struct launch_open *args,
+    int given, struct err *err)
+{
+	struct resource *r = &s->resources[args->index];
+	struct opening o = {
+	    .l = l, .args = args, .given = given, .err = err, .fd = -1};
+	int rc;
+
+	if (args->qmp && l->latched)
+		rc = err_set(
+		    err, -EPERM, "QMP endpoints are for the command line");
+	else
+		rc = args->again ? open_again(&o, r) : open_first(&o, r);
+	fd_close(&o.given);
+	return rc < 0 ? rc : 0;
+}
+
+void
+opener_close(struct launcher *l, struct resource *r)
+{
+	if (r->made)
+		opener_unix_remove(l, r);
+	fd_close(&r->fd);
+	r->granted = r->made = false;
+}

@@ -1,0 +1,70 @@
+/*
+ * openers.h - what the openers share: one attempt, and how it is judged.
+ *
+ * Runs in the launcher.
+ */
+#ifndef SANDBOX_OPENERS_H
+#define SANDBOX_OPENERS_H
+
+#include "sandbox/launcher.h"
+
+/* One attempt to open something. */
+struct opening {
+	struct launcher *l;
+	const struct launch_open *args; /* borrowed */
+	struct err *err;                /* borrowed */
+	bool free;    /* no policy: the command line, or granted before */
+	bool granted; /* policy had nothing against it */
+	int given;    /* owned: came with the request, or -1 */
+	int fd;       /* owned: what was opened, or -1 */
+	bool made;    /* ... and a socket's file with it */
+	dev_t made_dev;
+	ino_t made_ino;
+};
+
+/* openers.c: one per kind. 0, or -errno with *err filled. */
+int opener_stream_listen(struct opening *o);
+int opener_stream_connect(struct opening *o);
+int opener_permit_listen(struct opening *o);
+int opener_udp(struct opening *o);
+int opener_mcast(struct opening *o);
+int opener_fd(struct opening *o);
+int opener_file_create(struct opening *o);
+int opener_directory(struct opening *o);
+int opener_resolver(struct opening *o);
+
+/* --- allowed.c: is it allowed, and where is it? -----------------------------
+ */
+
+/*
+ * opener_allowed_address - ask policy. `what` is a verb for the refusal.
+ * 0, or -EPERM with *err naming the object and the rule that would allow it.
+ */
+int opener_allowed_address(struct opening *o, enum policy_kind kind,
+    const char *what, const struct addr *a);
+
+/* opener_allowed_unix - the same for an abstract name; paths pass. */
+int opener_allowed_unix(
+    struct opening *o, const char *what, const struct addr *a);
+
+/*
+ * opener_parent - ask policy about a path, and open its directory.
+ * Returns an O_PATH descriptor and *name, the last component (in `path`).
+ * -EPERM as above, -EINVAL for a path that is not plain, or -errno.
+ */
+int opener_parent(struct opening *o, enum policy_kind kind, const char *what,
+    const char *path, const char **name);
+
+/* --- unix.c
+ * ------------------------------------------------------------------- */
+
+/* opener_unix_listen - bind, listen; `text` is the address for messages. */
+int opener_unix_listen(struct opening *o, const char *text);
+
+/* opener_unix_connect - 0, or -errno with *err perhaps not filled. */
+int opener_unix_connect(struct opening *o);
+
+/* opener_unix_remove - remove the file of a socket that we made. */
+void opener_unix_remove(struct launcher *l, const struct resource *r);
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * policy.h - what QMP clients may cause to be opened.
+ *
+ * One rule a line: `allow KIND PATTERN`, `deny KIND PATTERN`, and once
+ * `default allow|deny` (usual: deny). The first rule that fits decides. The
+ * operator's own command line is not subject to it. Runs in the launcher.
+ */
+#ifndef SANDBOX_POLICY_H
+#define SANDBOX_POLICY_H
+
+#include "proto/addr.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define POLICY_RULES 256
+#define POLICY_BYTES 65536 /* of the file */
+
+enum policy_kind {
+	POLICY_LISTEN,    /* TCP, or UDP on behalf of hostfwd */
+	POLICY_CONNECT,   /* TCP */
+	POLICY_UDP,       /* both addresses of a UDP socket */
+	POLICY_MCAST,     /* multicast group */
+	POLICY_FILE,      /* create or truncate beneath a directory */
+	POLICY_UNIX,      /* listen or connect beneath a directory */
+	POLICY_DIRECTORY, /* show a directory beneath a directory */
+	POLICY_KINDS
+};
+
+struct policy_rule {
+	enum policy_kind kind;
+	bool allow;
+	bool any; /* pattern `*` (any address, any path) */
+	/* addresses */
+	bool any_host;
+	uint8_t prefix_bits;
+	struct addr net;
+	uint16_t port_min, port_max; /* host order */
+	/* paths: absolute, no `.`, `..`, `//` in it; or "@name" */
+	char path[PATH_MAX];
+};
+
+struct policy {
+	struct policy_rule rules[POLICY_RULES];
+	unsigned count;
+	bool otherwise; /* what no rule fits is allowed */
+};
+
+/*
+ * policy_usual - the policy without a policy file: as root TCP and UDP and
+ * what is beneath run_dir, else everything that the user can do.
+ */
+void policy_usual(struct policy *p, bool root, const char *run_dir);
+
+/*
+ * policy_parse - read the text of a policy file; the run directory is allowed
+ * at its end. `text` is NUL-terminated and is written into. 0, or -EINVAL with
+ * *err naming the line and the cause.
+ */
+int policy_parse(
+    struct policy *p, char *text, const char *run_dir, struct err *err);
+
+/* policy_load - open, read and parse. 0 or -errno with *err. */
+int policy_load(
+    struct policy *p, const char *file, const char *run_dir, struct err *err);
+
+/* policy_address - may this address be used so? */
+bool policy_address(
+    const struct policy *p, enum policy_kind kind, const struct addr *a);
+
+/*
+ * policy_path - may this path be used so? `path` is as policy_plain() wants it.
+ * On true, *beneath is the number of leading bytes of `path` that the rule
+ * trusts: below them no symbolic link may be followed. 0: follow any.
+ */
+bool policy_path(const struct policy *p, enum policy_kind kind,
+    const char *path, size_t *beneath);
+
+/* policy_plain - absolute, without `.`, `..` and empty components. */
+bool policy_plain(const char *path);
+
+/* The kind's word in the policy file. */
+const char *policy_kind_name(enum policy_kind kind);
+
+#endif

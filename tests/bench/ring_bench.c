@@ -1,0 +1,433 @@
+/*
+ * ring_bench.c - one ring between two processes, against memcpy.
+ *
+ * One process puts frames in from a pool that stays in its cache, the other
+ * copies them out, as fast as both can; each on a processor of its own. Polled
+ * ("ring") and asleep between ("ring-bell"). Every frame's number is checked,
+ * nothing may be lost. The result is the ratio to what memcpy of that size
+ * does on one processor in the same sample; absolute numbers say more about
+ * the machine. Before and after a sample the time is taken that a cache line
+ * needs from one processor to the other: where it differs by half the sample
+ * is repeated, because the machine was moved under it.
+ *
+ *   ring_bench [--json] [--ms N] [--size N]
+ */
+#include "proto/ring.h"
+
+#include "proto/bell.h"
+#include "proto/log.h"
+#include "proto/sys.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define POOL       64u
+#define PUT_FRAMES 32u
+#define SAMPLES    7u
+#define TRIES      5u
+/* Polls before the processor is offered to others. */
+#define POLLS     4096u
+#define PING_PONG 2000u
+
+/* What the two processes share beside the ring. */
+struct shared {
+	uint64_t ball __attribute__((aligned(128)));
+	uint64_t ready __attribute__((aligned(128)));
+	uint64_t taken; /* by the consumer, at its end */
+	uint64_t bad;   /* wrong number or length */
+	uint64_t sleeps;
+	uint64_t stop_at; /* frames; UINT64_MAX until it is known */
+};
+
+struct seat {
+	void *p, *l;           /* writable: the producer's, the consumer's */
+	void *p_seen, *l_seen; /* read-only */
+	int bell[2];
+};
+
+static struct shared *shared;
+static struct seat seat;
+static unsigned run_ms = 100;
+static bool json;
+
+static void
+pin(size_t cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	(void)sched_setaffinity(0, sizeof set, &set); /* one processor only */
+}
+
+/* Called in a loop that waits for the other process. */
+static void
+idle(unsigned *polls)
+{
+	if (++*polls % POLLS == 0)
+		(void)sched_yield();
+	__builtin_ia32_pause();
+}
+
+static double
+copies_per_second(uint32_t size)
+{
+	size_t area = RING_BYTES_USUAL, step = (size + 15u) & ~15u, at = 0;
+	uint8_t *from = calloc(POOL, step), *to = calloc(1, area + step);
+	uint64_t begin, end, copies = 0;
+
+	BUG_ON(from == NULL || to == NULL);
+	memset(to, 1, area + step);
+	begin = sys_mono_ns();
+	do {
+		for (unsigned i = 0; i < 1024; i++) {
+			memcpy(to + at, from + (i % POOL) * step, size);
+			__asm__ volatile("" : : "r"(to + at) : "memory");
+			at = at + step > area ? 0 : at + step;
+		}
+		copies += 1024;
+		end = sys_mono_ns();
+	} while (end - begin < run_ms * UINT64_C(1000000));
+	free(from);
+	free(to);
+	return (double)copies * 1e9 / (double)(end - begin);
+}
+
+/* Run `run` in a process on the second processor. */
+static pid_t
+spawn(void (*run)(uint32_t size), uint32_t size)
+{
+	pid_t pid = fork();
+
+	BUG_ON(pid < 0);
+	if (pid > 0)
+		return pid;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pin(1);
+	__atomic_store_n(&shared->ready, 1, __ATOMIC_RELEASE);
+	run(size);
+	_exit(0);
+}
+
+static void
+join(pid_t pid)
+{
+	int status;
+
+	BUG_ON(waitpid(pid, &status, 0) != pid || status != 0);
+}
+
+/* --- how far apart the processors are ------------------------------------- */
+
+static void
+throw_back(uint32_t size)
+{
+	unsigned polls = 0;
+
+	(void)size;
+	for (uint64_t i = 0; i < PING_PONG; i++) {
+		while (__atomic_load_n(&shared->ball, __ATOMIC_ACQUIRE) !=
+		       2 * i + 1)
+			idle(&polls);
+		__atomic_store_n(&shared->ball, 2 * i + 2, __ATOMIC_RELEASE);
+	}
+}
+
+/* Half a round trip of one line, the best of blocks of 100. */
+static double
+line_ns(void)
+{
+	uint64_t best = UINT64_MAX, begin = 0, took;
+	unsigned polls = 0;
+	pid_t pid;
+
+	*shared = (struct shared){0};
+	pid = spawn(throw_back, 0);
+	for (uint64_t i = 0; i < PING_PONG; i++) {
+		if (i % 100 == 0) {
+			took = sys_mono_ns() - begin;
+			best = took < best ? took : best;
+			begin = sys_mono_ns();
+		}
+		__atomic_store_n(&shared->ball, 2 * i + 1, __ATOMIC_RELEASE);
+		while (__atomic_load_n(&shared->ball, __ATOMIC_ACQUIRE) !=
+		       2 * i + 2)
+			idle(&polls);
+	}
+	join(pid);
+	return (double)best / 200.0;
+}
+
+/* --- the ring ---------------------------------------------------------------
+ */
+
+static void
+seat_make(void)
+{
+	size_t bytes = port_bytes(RING_BYTES_USUAL);
+	int fd = -1;
+
+	BUG_ON(sys_memfd("P", bytes, &fd) < 0);
+	BUG_ON(sys_map(fd, bytes, true, &seat.p) < 0);
+	BUG_ON(sys_map(fd, bytes, false, &seat.p_seen) < 0);
+	fd_close(&fd);
+	BUG_ON(sys_memfd("L", bytes, &fd) < 0);
+	BUG_ON(sys_map(fd, bytes, true, &seat.l) < 0);
+	BUG_ON(sys_map(fd, bytes, false, &seat.l_seen) < 0);
+	fd_close(&fd);
+	BUG_ON(bell_pair(seat.bell) < 0);
+	memset(seat.p, 0, bytes); /* pages are there before the clock runs */
+	memset(seat.l, 0, RING_PAGE_BYTES);
+}
+
+static void
+seat_end(void)
+{
+	size_t bytes = port_bytes(RING_BYTES_USUAL);
+
+	sys_unmap(seat.p, bytes);
+	sys_unmap(seat.p_seen, bytes);
+	sys_unmap(seat.l, bytes);
+	sys_unmap(seat.l_seen, bytes);
+	fd_close(&seat.bell[0]);
+	fd_close(&seat.bell[1]);
+}
+
+static void
+bell_wait(int fd)
+{
+	struct pollfd bell = {.fd = fd, .events = POLLIN};
+
+	/* With an end, so that the last frame is not waited for. */
+	BUG_ON(poll(&bell, 1, 10) < 0);
+	BUG_ON(bell_clear(fd) < 0);
+}
+
+/* Copy out a batch; returns how many frames there were. */
+static unsigned
+take(struct ring_rx *rx, uint8_t *to, uint32_t size, uint64_t seq)
+{
+	struct frame f = {0};
+	unsigned n = 0;
+	uint64_t got;
+	int rc = 0;
+
+	while (n < PUT_FRAMES && n * size < BATCH_BYTES &&
+	       (rc = ring_next(rx, &f)) == 1) {
+		uint8_t *at = to + (n % POOL) * (size_t)size;
+
+		memcpy(at, f.data, f.len < size ? f.len : size);
+		memcpy(&got, at, sizeof got);
+		if (f.len != size || got != seq)
+			shared->bad++;
+		seq++;
+		n++;
+	}
+	BUG_ON(rc < 0);
+	if (ring_release(rx))
+		bell_ring(seat.bell[1]);
+	return n;
+}
+
+static void
+consume(uint32_t size, bool sleeps)
+{
+	uint8_t *to = malloc((size_t)POOL * size);
+	uint64_t seq = 0;
+	unsigned polls = 0, n;
+	struct ring_rx rx;
+
+	BUG_ON(to == NULL);
+	memset(to, 0, (size_t)POOL * size);
+	ring_rx_attach(&rx, seat.l, seat.p_seen, RING_BYTES_USUAL);
+	while (seq < __atomic_load_n(&shared->stop_at, __ATOMIC_ACQUIRE)) {
+		n = take(&rx, to, size, seq);
+		seq += n;
+		if (n > 0)
+			continue;
+		if (!sleeps) {
+			idle(&polls);
+		} else if (ring_arm(&rx) == 0) {
+			shared->sleeps++;
+			bell_wait(seat.bell[1]);
+		}
+	}
+	__atomic_store_n(&shared->taken, seq, __ATOMIC_RELEASE);
+	free(to);
+}
+
+static void
+consume_polling(uint32_t size)
+{
+	consume(size, false);
+}
+
+static void
+consume_sleeping(uint32_t size)
+{
+	consume(size, true);
+}
+
+/* Put a batch in; returns how many frames there was room for. */
+static unsigned
+put(struct ring_tx *tx, const uint8_t *pool, uint32_t size, uint64_t seq)
+{
+	unsigned n = 0;
+	uint8_t *room;
+	int rc = 1;
+
+	while (n < PUT_FRAMES && n * size < BATCH_BYTES &&
+	       (rc = ring_reserve(tx, size, &room)) == 1) {
+		memcpy(room, pool + (seq % POOL) * size, size);
+		memcpy(room, &seq, sizeof seq);
+		ring_commit(tx, size);
+		seq++;
+		n++;
+	}
+	BUG_ON(rc < 0);
+	if (ring_publish(tx))
+		bell_ring(seat.bell[0]);
+	return n;
+}
+
+static uint64_t
+produce(uint32_t size, bool sleeps, uint64_t end_ns)
+{
+	uint8_t *pool = calloc(POOL, size);
+	unsigned polls = 0, turns = 0, n;
+	uint64_t seq = 0;
+	struct ring_tx tx;
+
+	BUG_ON(pool == NULL);
+	ring_tx_attach(&tx, seat.p, seat.l_seen, RING_BYTES_USUAL);
+	while (++turns % 32 != 0 || sys_mono_ns() < end_ns) {
+		n = put(&tx, pool, size, seq);
+		seq += n;
+		if (n > 0)
+			continue;
+		if (!sleeps)
+			idle(&polls);
+		else if (ring_want_space(&tx) == 0)
+			bell_wait(seat.bell[0]);
+	}
+	__atomic_store_n(&shared->stop_at, seq, __ATOMIC_RELEASE);
+	free(pool);
+	return seq;
+}
+
+/* Frames per second that went all the way. */
+static double
+ring_per_second(uint32_t size, bool sleeps)
+{
+	uint64_t begin, end, frames;
+	unsigned polls = 0;
+	pid_t pid;
+
+	*shared = (struct shared){.stop_at = UINT64_MAX};
+	seat_make();
+	pid = spawn(sleeps ? consume_sleeping : consume_polling, size);
+	while (__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) == 0)
+		idle(&polls);
+	begin = sys_mono_ns();
+	frames = produce(size, sleeps, begin + run_ms * UINT64_C(1000000));
+	while (__atomic_load_n(&shared->taken, __ATOMIC_ACQUIRE) != frames)
+		idle(&polls);
+	end = sys_mono_ns();
+	join(pid);
+	seat_end();
+	BUG_ON(shared->bad != 0);
+	return (double)frames * 1e9 / (double)(end - begin);
+}
+
+/* --- samples ----------------------------------------------------------------
+ */
+
+struct sample {
+	double ratio, copies, rate, line_ns;
+};
+
+/* One sample in which the processors stayed as near as they were. */
+static struct sample
+sample_take(uint32_t size, bool sleeps)
+{
+	struct sample s = {0};
+	double after;
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		s.line_ns = line_ns();
+		s.copies = copies_per_second(size);
+		s.rate = ring_per_second(size, sleeps);
+		s.ratio = s.rate / s.copies;
+		after = line_ns();
+		if (after < 1.5 * s.line_ns && s.line_ns < 1.5 * after)
+			break;
+	}
+	return s;
+}
+
+static int
+by_ratio(const void *a, const void *b)
+{
+	const struct sample *x = a, *y = b;
+
+	return (x->ratio > y->ratio) - (x->ratio < y->ratio);
+}
+
+static void
+bench(const char *what, uint32_t size, bool sleeps)
+{
+	struct sample s[SAMPLES];
+	const struct sample *m = &s[SAMPLES / 2];
+
+	for (unsigned i = 0; i < SAMPLES; i++) {
+		s[i] = sample_take(size, sleeps);
+		if (!json)
+			printf("  %-9s %5u B: %7.2f Mpps, memcpy %7.2f, "
+			       "line %3.0f ns, sleeps %lu\n",
+			    what, size, s[i].rate / 1e6, s[i].copies / 1e6,
+			    s[i].line_ns, shared->sleeps);
+	}
+	qsort(s, SAMPLES, sizeof *s, by_ratio);
+	printf("{\"what\": \"%s\", \"size\": %u, \"ratio\": %.3f, "
+	       "\"least\": %.3f, \"most\": %.3f, \"mpps\": %.2f, "
+	       "\"memcpy_mpps\": %.2f, \"line_ns\": %.0f}\n",
+	    what, size, m->ratio, s[0].ratio, s[SAMPLES - 1].ratio,
+	    m->rate / 1e6, m->copies / 1e6, m->line_ns);
+	(void)fflush(stdout);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const uint32_t sizes[] = {64, 512, 1514, 9000};
+	unsigned long only = 0;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			json = true;
+		else if (i + 1 < argc && strcmp(argv[i], "--ms") == 0)
+			run_ms = (unsigned)strtoul(argv[++i], NULL, 10);
+		else if (i + 1 < argc && strcmp(argv[i], "--size") == 0)
+			only = strtoul(argv[++i], NULL, 10);
+	}
+	log_open("bench", "-", LOG_WARN);
+	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	BUG_ON(shared == MAP_FAILED);
+	pin(0);
+	for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		if (only != 0 && only != sizes[i])
+			continue;
+		bench("ring", sizes[i], false);
+		bench("ring-bell", sizes[i], true);
+	}
+	return 0;
+}

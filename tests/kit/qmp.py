@@ -1,0 +1,121 @@
+"""A QMP client of our own: small, strict about what it reads."""
+
+import json
+import socket
+import time
+
+
+class QmpError(Exception):
+    """The server said {"error": ...}."""
+
+    def __init__(self, error):
+        super().__init__(f"{error['class']}: {error['desc']}")
+        self.cls = error["class"]
+        self.desc = error["desc"]
+
+
+class Qmp:
+    """One session. Every wait has a deadline in seconds."""
+
+    def __init__(self, path, negotiate=True, seconds=10):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(seconds)
+        self.sock.connect(path)
+        self.buffer = b""
+        self.events = []
+        self.serial = 0
+        self.greeting = self.read(seconds) if negotiate is not None else None
+        if negotiate:
+            self.cmd("qmp_capabilities")
+
+    def send_bytes(self, data):
+        self.sock.sendall(data)
+
+    def send(self, value):
+        self.send_bytes(json.dumps(value).encode() + b"\r\n")
+
+    def line(self, seconds=10):
+        """One line with its CR LF, as bytes; b"" at end of file."""
+        end = time.monotonic() + seconds
+        while b"\n" not in self.buffer:
+            self.sock.settimeout(max(0.001, end - time.monotonic()))
+            more = self.sock.recv(65536)
+            if not more:
+                return b""
+            self.buffer += more
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line + b"\n"
+
+    def read(self, seconds=10):
+        """One message; the server must write one per line, ended by CR LF."""
+        line = self.line(seconds)
+        if not line:
+            raise EOFError("QMP connection closed")
+        assert line.endswith(b"\r\n") and line.strip(), line
+        return json.loads(line)
+
+    def start(self, name, /, **arguments):
+        """Send a command; returns its id for finish()."""
+        self.serial += 1
+        message = {"execute": name, "id": self.serial}
+        if arguments:
+            message["arguments"] = {
+                k.rstrip("_").replace("_", "-"): v for k, v in arguments.items()}
+        self.send(message)
+        return self.serial
+
+    def finish(self, serial, seconds=20):
+        """The answer to `serial`; events on the way are kept."""
+        while True:
+            message = self.read(seconds)
+            if "event" in message:
+                self.events.append(message)
+                continue
+            assert message.get("id") == serial, message
+            if "error" in message:
+                raise QmpError(message["error"])
+            return message["return"]
+
+    def cmd(self, name, /, **arguments):
+        """Run one command. Underscores in member names become dashes."""
+        return self.finish(self.start(name, **arguments))
+
+    def refused(self, name, /, **arguments):
+        """Run a command that must fail; returns the QmpError."""
+        try:
+            value = self.cmd(name, **arguments)
+        except QmpError as error:
+            return error
+        raise AssertionError(f"{name} {arguments} succeeded: {value}")
+
+    def event(self, name, /, seconds=20, **data):
+        """Wait for an event whose data holds these members; returns its data."""
+        end = time.monotonic() + seconds
+        wanted = {k.replace("_", "-"): v for k, v in data.items()}
+        while True:
+            for i, e in enumerate(self.events):
+                if e["event"] == name and \
+                        wanted.items() <= e.get("data", {}).items():
+                    del self.events[i]
+                    return e.get("data", {})
+            left = end - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"no {name} {wanted}: saw {self.events}")
+            try:
+                message = self.read(left)
+            except socket.timeout:
+                continue
+            assert "event" in message, message
+            self.events.append(message)
+
+    def netdev(self, name):
+        """query-netdevs' entry of one netdev."""
+        return self.cmd("query-netdevs", id=name)[0]
+
+    def counters(self, name):
+        """All counters of one netdev, the lane's and the backend's."""
+        n = self.netdev(name)
+        return {**n.get("lane-counters", {}), **n.get("backend-counters", {})}
+
+    def close(self):
+        self.sock.close()

@@ -1,0 +1,372 @@
+/*
+ * cmdline_test.c - option words to requests, in order; errors in one line.
+ * Expected texts: what QEMU 7.2 and qemu-storage-daemon print.
+ */
+#include "broker/cmdline.h"
+
+#include "proto/log.h"
+#include "tests/unit/fake_core.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define WORDS_MAX 16
+
+static char out[8192]; /* what the last run printed on 1 and 2 */
+static char err[8192];
+
+static void
+forget(void)
+{
+	fake = (struct core){.quit_code = -1, .netdevs = "[]"};
+}
+
+static void
+slurp(int fd, char *to)
+{
+	ssize_t n = pread(fd, to, sizeof(out) - 1, 0);
+
+	assert_true(n >= 0);
+	to[n] = '\0';
+	close(fd);
+}
+
+/* The words after the program's name, up to a NULL. */
+static void
+run(char *words[])
+{
+	int fds[2], saved[2];
+	static char program[] = "bulkhead-broker";
+	static char *argv[WORDS_MAX + 2] = {program};
+	int argc = 1;
+
+	while (words[argc - 1] != NULL) {
+		argv[argc] = words[argc - 1];
+		argc++;
+	}
+	argv[argc] = NULL;
+	for (int i = 0; i < 2; i++) {
+		fds[i] = memfd_create("print", MFD_CLOEXEC);
+		saved[i] = dup(i + 1);
+		dup2(fds[i], i + 1);
+	}
+	cmdline_run(&fake, NULL, argc, argv);
+	for (int i = 0; i < 2; i++) {
+		dup2(saved[i], i + 1);
+		close(saved[i]);
+		slurp(fds[i], i == 0 ? out : err);
+	}
+}
+
+/* String literals are char[] that nobody writes to. */
+#define W(text) ((char *)(uintptr_t)(text))
+#define RUN(...)                                                               \
+	do {                                                                   \
+		char *words_[] = {__VA_ARGS__, NULL};                          \
+		forget();                                                      \
+		run(words_);                                                   \
+	} while (0)
+
+static void
+refused(char *words[], const char *line)
+{
+	forget();
+	run(words);
+	assert_string_equal(err, line);
+	assert_int_equal(fake.quit_code, 1);
+	assert_null(strstr(fake.log, "up"));
+}
+
+#define REFUSED(line, ...)                                                     \
+	do {                                                                   \
+		char *words_[] = {__VA_ARGS__, NULL};                          \
+		refused(words_, "bulkheadd: " line "\n");                      \
+	} while (0)
+
+static void
+test_options_are_taken_in_order(void **state)
+{
+	(void)state;
+	RUN(W("-netdev"), W("user,id=u"), W("-qmp"), W("unix:/q,server=on"),
+	    W("--netdev=hubport,id=p,hubid=1,netdev=u"), W("--name"), W("n"),
+	    W("-netdev"), W("{'type':'user','id':'j'}"));
+	assert_string_equal(fake.log, "netdev u\nlisten /q\nport p\nnetdev j\n"
+				      "latch \nup \n");
+	assert_string_equal(err, "");
+	assert_string_equal(out, "");
+}
+
+static void
+test_each_option_waits_for_the_one_before(void **state)
+{
+	char *words[] = {
+	    W("-netdev"), W("user,id=a"), W("-netdev"), W("user,id=b"), NULL};
+
+	(void)state;
+	forget();
+	fake.hold = true;
+	run(words);
+	assert_string_equal(fake.log, "netdev a\n");
+	fake.done(fake.done_self, NULL);
+	assert_string_equal(fake.log, "netdev a\nnetdev b\n");
+	fake.hold = false;
+	fake.done(fake.done_self, NULL);
+	assert_string_equal(fake.log, "netdev a\nnetdev b\nlatch \nup \n");
+}
+
+static void
+test_old_net_makes_a_netdev_and_its_port(void **state)
+{
+	(void)state;
+	RUN(W("-net"), W("none"));
+	assert_string_equal(fake.log, "latch \nup \n");
+	RUN(W("-net"), W("user"), W("-net"), W("user,id=x,vlan=0"), W("-net"),
+	    W("user,vlan=7,restrict=on,name=y"), W("-netdev"),
+	    W("hubport,id=p,hubid=0"), W("-net"), W("type=user,name=z"));
+	assert_string_equal(fake.log,
+	    "netdev hub0port0-user\nport hub0port0\n"
+	    "netdev x\nport hub0port1\n"
+	    "netdev y\nport hub7port0\n"
+	    "port p\n"
+	    "netdev z\nport hub0port3\nlatch \nup \n");
+}
+
+static void
+test_default_network_comes_when_none_was_asked_for(void **state)
+{
+	(void)state;
+	RUN(W("--policy"), W("/x"), W("--run-dir=/r,d"));
+	assert_string_equal(fake.log,
+	    "netdev user0\nport p-user0\nnetdev vm0\nport p-vm0\n"
+	    "netdev vm1\nport p-vm1\nnetdev dump0\nport p-dump0\n"
+	    "listen /r,d/qmp.sock\nlatch \nup \n");
+	assert_non_null(strstr(out, "-netdev stream,id=n0,server=on,"
+				    "addr.type=unix,addr.path=/r,d/vm0.sock"));
+	assert_non_null(strstr(out, "/r,d/capture.pcap"));
+	assert_non_null(strstr(out, "/r,d/qmp.sock"));
+	RUN(W("-nodefaults"), W("--run-dir=/r"));
+	assert_string_equal(fake.log, "latch \nup \n");
+	assert_string_equal(out, "");
+	RUN(W("-qmp"), W("unix:/mine"), W("--run-dir=/r"));
+	assert_null(strstr(fake.log, "/r/qmp.sock"));
+	assert_non_null(strstr(fake.log, "listen /mine\n"));
+	assert_non_null(strstr(fake.log, "netdev user0\n"));
+}
+
+static void
+test_errors_are_one_line_that_names_the_option(void **state)
+{
+	(void)state;
+	REFUSED(
+	    "-netdev user: Parameter 'id' is missing", W("-netdev"), W("user"));
+	REFUSED("--netdev foo,id=a: Parameter 'type' does not accept value "
+		"'foo'",
+	    W("--netdev=foo,id=a"));
+	REFUSED("-netdev {\"type\": \"user\": JSON parse error, premature EOI",
+	    W("-netdev"), W("{\"type\": \"user\""));
+	REFUSED("-netdev {}{}: Expecting at most one JSON value", W("-netdev"),
+	    W("{}{}"));
+	REFUSED("-netdev {'type':'hubport','id':'a','hubid':1,'x':2}: "
+		"Parameter 'x' is unexpected",
+	    W("-netdev"), W("{'type':'hubport','id':'a','hubid':1,'x':2}"));
+	REFUSED("unrecognized option '--bogus'", W("--bogus"));
+	REFUSED("extra: Unexpected argument", W("extra"));
+	REFUSED("option '-netdev' requires an argument", W("-netdev"));
+	REFUSED("option '-netdev' requires an argument", W("-netdev"),
+	    W("--run-dir=/r"));
+	REFUSED("option '--nodefaults' doesn't allow an argument",
+	    W("--nodefaults=1"));
+	REFUSED("-nic user: not available in this build", W("-nic"), W("user"));
+	REFUSED("-add-fd fd=3,set=1: not available in this build", W("-add-fd"),
+	    W("fd=3,set=1"));
+	REFUSED("-net nic: network backend 'nic' is not available in this "
+		"build",
+	    W("-net"), W("nic"));
+	REFUSED("-net hubport: network backend 'hubport' is only supported "
+		"with -netdev",
+	    W("-net"), W("hubport"));
+	REFUSED("-net user,vlan=x: Parameter 'vlan' expects an int64 value",
+	    W("-net"), W("user,vlan=x"));
+	REFUSED("-net user,vlan=4294967296: Parameter 'vlan' expects int32_t",
+	    W("-net"), W("user,vlan=4294967296"));
+	REFUSED("default network: no run directory is known", W("--policy=/x"));
+}
+
+static void
+test_qmp_takes_unix_sockets_only(void **state)
+{
+	(void)state;
+	RUN(W("-nodefaults"), W("-qmp"), W("unix:/a,,b,server=on,wait=off"));
+	assert_string_equal(fake.log, "listen /a,b\nlatch \nup \n");
+	assert_string_equal(err, "");
+	RUN(W("-nodefaults"), W("-qmp"), W("unix:/a,server,nowait"));
+	assert_string_equal(fake.log, "listen /a\nlatch \nup \n");
+	assert_string_equal(err,
+	    "bulkheadd: -qmp unix:/a,server,nowait: warning: short-form "
+	    "boolean option 'server' deprecated; please use server=on "
+	    "instead\n"
+	    "bulkheadd: -qmp unix:/a,server,nowait: warning: short-form "
+	    "boolean option 'nowait' deprecated; please use wait=off "
+	    "instead\n");
+	REFUSED("-qmp tcp:a:1: not available in this build: only unix:PATH is",
+	    W("-qmp"), W("tcp:a:1"));
+	REFUSED(
+	    "-qmp unix:: Parameter 'path' is missing", W("-qmp"), W("unix:"));
+	REFUSED("-qmp unix:/a,foo=1: Invalid parameter 'foo'", W("-qmp"),
+	    W("unix:/a,foo=1"));
+	REFUSED("-qmp unix:/a,wait=on: wait=on is not available: nothing "
+		"waits for a client",
+	    W("-qmp"), W("unix:/a,wait=on"));
+	REFUSED("-qmp unix:/a,server=maybe: Parameter 'server' expects 'on' "
+		"or 'off'",
+	    W("-qmp"), W("unix:/a,server=maybe"));
+}
+
+static void
+test_refusal_by_the_core_ends_the_start(void **state)
+{
+	char *words[] = {
+	    W("-netdev"), W("user,id=a"), W("-netdev"), W("user,id=b"), NULL};
+
+	(void)state;
+	forget();
+	fake.refuse = "a";
+	run(words);
+	assert_string_equal(
+	    err, "bulkheadd: -netdev user,id=a: a is refused\n");
+	assert_string_equal(fake.log, "netdev a\n");
+	assert_int_equal(fake.quit_code, 1);
+}
+
+static void
+test_help_lists_the_types_of_this_build(void **state)
+{
+	(void)state;
+	RUN(W("-netdev"), W("help"));
+	assert_int_equal(fake.quit_code, 0);
+	assert_memory_equal(
+	    out, "Available netdev backend types:\nhubport\n", 40);
+	assert_non_null(strstr(out, "\nuser\n"));
+	assert_string_equal(fake.log, "");
+}
+
+/* Run with a file of commands; the descriptor is what the launcher gives. */
+static void
+run_file(const char *text)
+{
+	char option[32];
+	int fd = memfd_create("config", MFD_CLOEXEC);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	snprintf(option, sizeof(option), "--config-fd=%d", fd);
+	RUN(W("-netdev"), W("user,id=before"), W("--config"), W("FILE"),
+	    W("-netdev"), W("user,id=after"), option);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+#define ADD(id)                                                                \
+	"{\"execute\":\"netdev_add\",\"arguments\":{\"type\":\"user\","        \
+	"\"id\":\"" id "\"}}"
+
+static void
+test_config_runs_in_its_place(void **state)
+{
+	(void)state;
+	run_file("# comment {\n" ADD("c1") "\n  # more\n" ADD("c2"));
+	assert_string_equal(fake.log,
+	    "netdev before\nnetdev_add c1\nnetdev_add c2\nnetdev after\n"
+	    "latch \nup \n");
+	run_file("");
+	assert_string_equal(
+	    fake.log, "netdev before\nnetdev after\nlatch \nup \n");
+}
+
+static void
+test_config_errors_tell_file_and_line(void **state)
+{
+	(void)state;
+	run_file(ADD("c1") "\n\n{\"execute\":\n\"nope\"}\n" ADD("c2"));
+	assert_string_equal(err, "bulkheadd: --config FILE:3: The command "
+				 "nope has not been found\n");
+	assert_string_equal(fake.log, "netdev before\nnetdev_add c1\n");
+	assert_int_equal(fake.quit_code, 1);
+	run_file("\n{\"execute\":");
+	assert_string_equal(err, "bulkheadd: --config FILE:2: JSON parse "
+				 "error, premature EOI\n");
+	run_file("{]");
+	assert_string_equal(err, "bulkheadd: --config FILE:1: JSON parse "
+				 "error, expecting value\n");
+}
+
+static void
+test_config_waits_for_each_command(void **state)
+{
+	int fd = memfd_create("config", MFD_CLOEXEC);
+	char option[32];
+	char *words[] = {W("--config=FILE"), option, NULL};
+
+	(void)state;
+	assert_true(
+	    write(fd, ADD("c1") ADD("c2"), sizeof(ADD("c1")) * 2 - 2) > 0);
+	lseek(fd, 0, SEEK_SET);
+	snprintf(option, sizeof(option), "--config-fd=%d", fd);
+	forget();
+	fake.hold = true;
+	run(words);
+	assert_string_equal(fake.log, "netdev_add c1\n");
+	call_return(fake.held, NULL, NULL);
+	assert_string_equal(fake.log, "netdev_add c1\nnetdev_add c2\n");
+	fake.hold = false;
+	call_return(fake.held, NULL, NULL);
+	assert_string_equal(
+	    fake.log, "netdev_add c1\nnetdev_add c2\nlatch \nup \n");
+}
+
+static void
+test_what_has_no_peer_is_warned_about(void **state)
+{
+	char *words[] = {W("-netdev"), W("user,id=a"), NULL};
+
+	(void)state;
+	forget();
+	fake.netdevs = "[{\"id\": \"a\", \"config\": {\"type\": \"user\"}}, "
+		       "{\"id\": \"b\", \"config\": {\"type\": \"user\"}, "
+		       "\"peer\": \"p\"}, "
+		       "{\"id\": \"p\", \"config\": {\"type\": \"hubport\"}}]";
+	run(words);
+	assert_string_equal(err,
+	    "bulkheadd: warning: netdev a has no peer\n"
+	    "bulkheadd: warning: hub port p has no peer\n");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_options_are_taken_in_order),
+	    cmocka_unit_test(test_each_option_waits_for_the_one_before),
+	    cmocka_unit_test(test_old_net_makes_a_netdev_and_its_port),
+	    cmocka_unit_test(
+		test_default_network_comes_when_none_was_asked_for),
+	    cmocka_unit_test(test_errors_are_one_line_that_names_the_option),
+	    cmocka_unit_test(test_qmp_takes_unix_sockets_only),
+	    cmocka_unit_test(test_refusal_by_the_core_ends_the_start),
+	    cmocka_unit_test(test_help_lists_the_types_of_this_build),
+	    cmocka_unit_test(test_config_runs_in_its_place),
+	    cmocka_unit_test(test_config_errors_tell_file_and_line),
+	    cmocka_unit_test(test_config_waits_for_each_command),
+	    cmocka_unit_test(test_what_has_no_peer_is_warned_about),
+	};
+
+	log_open("broker", "-", LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

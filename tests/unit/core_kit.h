@@ -1,0 +1,836 @@
+/*
+ * core_kit.h - the broker's core with everything around it faked in one
+ * process: a loop with its own clock, a launcher, lanes and backends at the
+ * other ends of real channels. Included once per test program.
+ *
+ * The fakes assert what the real ones rely on: a port is in at most one lane,
+ * a lane that gives up a live port has no plan with it any more, and a plan
+ * that names a live port comes after its attach.
+ */
+#ifndef TESTS_CORE_KIT_H
+#define TESTS_CORE_KIT_H
+
+#include "broker/core_state.h"
+#include "broker/events.h"
+#include "broker/launch_client.h"
+#include "broker/ports.h"
+#include "broker/session.h"
+#include "gen/control.h"
+#include "gen/schema.h"
+#include "proto/chan.h"
+#include "proto/loop.h"
+#include "proto/sys.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* --- a loop whose time passes only when nothing else happens --- */
+
+struct watch {
+	TAILQ_ENTRY(watch) entry;
+	int fd;
+	unsigned events;
+	bool dead;
+	void (*ready)(void *self, unsigned events);
+	void *self;
+};
+
+struct timer {
+	TAILQ_ENTRY(timer) entry;
+	uint64_t due_ns;
+	bool set;
+	void (*expired)(void *self);
+	void *self;
+};
+
+struct loop {
+	TAILQ_HEAD(, watch) watches;
+	TAILQ_HEAD(, timer) timers;
+	uint64_t now_ns;
+	int stopped, code;
+};
+
+static struct loop kit_loop;
+
+void
+loop_stop(struct loop *l, int code)
+{
+	l->stopped = 1;
+	l->code = code;
+}
+
+struct watch *
+watch_new(struct loop *l, int fd, unsigned events,
+    void (*ready)(void *self, unsigned events), void *self)
+{
+	struct watch *w = calloc(1, sizeof *w);
+
+	assert_non_null(w);
+	w->fd = fd;
+	w->events = events;
+	w->ready = ready;
+	w->self = self;
+	TAILQ_INSERT_TAIL(&l->watches, w, entry);
+	return w;
+}
+
+void
+watch_set(struct watch *w, unsigned events)
+{
+	w->events = events;
+}
+
+void
+watch_free(struct watch *w)
+{
+	if (w)
+		w->dead = true; /* swept between two turns */
+}
+
+struct timer *
+timer_new(struct loop *l, void (*expired)(void *self), void *self)
+{
+	struct timer *t = calloc(1, sizeof *t);
+
+	assert_non_null(t);
+	t->expired = expired;
+	t->self = self;
+	TAILQ_INSERT_TAIL(&l->timers, t, entry);
+	return t;
+}
+
+void
+timer_set_ns(struct timer *t, uint64_t after_ns)
+{
+	t->set = true;
+	t->due_ns = kit_loop.now_ns + after_ns;
+}
+
+void
+timer_stop(struct timer *t)
+{
+	t->set = false;
+}
+
+bool
+timer_pending(const struct timer *t)
+{
+	return t->set;
+}
+
+void
+timer_free(struct timer *t)
+{
+	if (!t)
+		return;
+	TAILQ_REMOVE(&kit_loop.timers, t, entry);
+	free(t);
+}
+
+static void
+sweep_watches(void)
+{
+	struct watch *w, *next;
+
+	for (w = TAILQ_FIRST(&kit_loop.watches); w; w = next) {
+		next = TAILQ_NEXT(w, entry);
+		if (!w->dead)
+			continue;
+		TAILQ_REMOVE(&kit_loop.watches, w, entry);
+		free(w);
+	}
+}
+
+/* Call one of the watches that are ready, any. Whether there was one. */
+static bool
+turn_watches(void)
+{
+	struct watch *w, *found = NULL;
+	unsigned what = 0, seen = 0;
+
+	sweep_watches();
+	TAILQ_FOREACH(w, &kit_loop.watches, entry) {
+		struct pollfd p = {.fd = w->fd};
+		unsigned events = 0;
+
+		if (w->events & WATCH_READ)
+			p.events |= POLLIN;
+		if (w->events & WATCH_WRITE)
+			p.events |= POLLOUT;
+		if (w->events == 0 || poll(&p, 1, 0) <= 0)
+			continue;
+		if (p.revents & (POLLIN | POLLHUP | POLLERR))
+			events |= WATCH_READ;
+		if (p.revents & (POLLOUT | POLLERR))
+			events |= WATCH_WRITE;
+		events &= w->events;
+		if (events == 0 || (unsigned)rand() % ++seen != 0)
+			continue;
+		found = w;
+		what = events;
+	}
+	if (found)
+		found->ready(found->self, what);
+	return found != NULL;
+}
+
+/* Let the earliest timer expire. Whether there was one. */
+static bool
+turn_timers(uint64_t until_ns)
+{
+	struct timer *t, *first = NULL;
+
+	TAILQ_FOREACH(t, &kit_loop.timers, entry)
+		if (t->set && (!first || t->due_ns < first->due_ns))
+			first = t;
+	if (!first || first->due_ns > until_ns)
+		return false;
+	if (first->due_ns > kit_loop.now_ns)
+		kit_loop.now_ns = first->due_ns;
+	first->set = false;
+	first->expired(first->self);
+	return true;
+}
+
+/* Run until nothing happens any more within `ns` of our time. */
+static void
+kit_run(uint64_t ns)
+{
+	uint64_t until_ns = kit_loop.now_ns + ns;
+
+	while (turn_watches() || turn_timers(until_ns))
+		;
+	sweep_watches();
+}
+
+#define KIT_SECOND UINT64_C(1000000000)
+
+/* --- what the core tells the world --- */
+
+static unsigned kit_events[EVENT__MAX];
+
+void
+event_emit(enum event_id id, const void *data)
+{
+	assert_non_null(data);
+	kit_events[id]++;
+}
+
+void
+qmp_listener(int fd, const char *name)
+{
+	(void)name;
+	close(fd);
+}
+
+void
+session_shutdown(void)
+{
+}
+
+/* --- processes --- */
+
+/* How a fake process fails; the numbers are steps of its life. */
+enum fate {
+	FATE_GOOD,
+	FATE_NO_SPAWN,	   /* the launcher refuses */
+	FATE_DIES_AT_ONCE, /* before it says anything */
+	FATE_SAYS_NOTHING, /* and stays */
+	FATE_BAD_HELLO,
+	FATE_DIES_AFTER_HELLO,
+	FATE_DIES_CONFIGURED, /* backend: instead of `ready` */
+	FATE_REFUSES,	      /* backend: `ready` with an error */
+	FATE_NEVER_READY,     /* backend */
+	FATE_NEVER_ATTESTED,
+	FATE_GARBAGE,	       /* after ready (backend), at attach (lane) */
+	FATE_DIES_AT_ATTACH,   /* lane */
+	FATE_DIES_AT_DETACH,   /* lane */
+	FATE_HANGS_AT_DETACH,  /* lane: no answer */
+	FATE_IGNORES_STOP,
+	FATE_COUNT
+};
+
+#define KIT_PORTS LAUNCH_SLOTS
+
+struct child {
+	uint32_t slot, epoch, role;
+	enum fate fate;
+	bool alive, deaf;
+	struct chan *chan;
+	/* lanes */
+	uint32_t attached[KIT_PORTS]; /* epoch, 0: not */
+	bool planned[KIT_PORTS];
+	unsigned plans;
+};
+
+/* The launcher's side of one slot. */
+struct place {
+	struct child *child;
+	uint32_t epoch; /* of its memories; 0: none */
+	bool opened[LAUNCH_RESOURCES];
+	uint32_t lane; /* slot of the lane that has it attached, or 0 */
+};
+
+static struct place places[LAUNCH_SLOTS];
+static int kit_fd = -1; /* the launcher's end */
+static struct watch *kit_watch;
+static enum fate (*kit_fate)(uint32_t slot, bool is_lane);
+static int kit_open_error; /* for LAUNCH_OPEN */
+static unsigned kit_spawns, kit_quits;
+static struct core *kit_core;
+
+static void
+tell_broker(struct launch_msg *m, const int *fds, size_t count)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(3 * sizeof(int))];
+	} control;
+	struct iovec iov = {.iov_base = m, .iov_len = sizeof *m};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	memset(&control, 0, sizeof control);
+	if (count > 0) {
+		msg.msg_control = control.room;
+		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		control.head.cmsg_level = SOL_SOCKET;
+		control.head.cmsg_type = SCM_RIGHTS;
+		control.head.cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(&control.head), fds, count * sizeof(int));
+	}
+	m->magic = LAUNCH_MAGIC;
+	assert_true(sendmsg(kit_fd, &msg, MSG_NOSIGNAL) > 0);
+}
+
+static void
+tell_slot(uint32_t type, const struct child *c)
+{
+	struct launch_msg m = {.type = type, .slot = c->slot};
+
+	m.result.epoch = c->epoch;
+	m.result.wait_code = CLD_KILLED;
+	m.result.wait_status = SIGKILL;
+	tell_broker(&m, NULL, 0);
+}
+
+/* The process is gone, and everything that it had mapped with it. */
+static void
+child_die(struct child *c)
+{
+	if (!c->alive)
+		return;
+	c->alive = false;
+	chan_free(c->chan);
+	c->chan = NULL;
+	for (uint32_t p = 0; p < KIT_PORTS; p++)
+		if (c->attached[p] != 0)
+			places[p].lane = 0;
+	tell_slot(LAUNCH_EXITED, c);
+	places[c->slot].child = NULL;
+	free(c);
+}
+
+/* Die, but not under the feet of who called. */
+static void
+child_doom(struct child *c)
+{
+	c->deaf = true;
+	c->fate = FATE_DIES_AT_ONCE;
+}
+
+/* Let those go who were doomed. */
+static void
+kit_reap(void)
+{
+	for (uint32_t s = 1; s < LAUNCH_SLOTS; s++)
+		if (places[s].child && places[s].child->deaf &&
+		    places[s].child->fate == FATE_DIES_AT_ONCE)
+			child_die(places[s].child);
+}
+
+static int
+child_message(
+    void *self, const uint8_t *buf, size_t len, int *fds, size_t fd_count)
+{
+	struct child *c = self;
+	int rc;
+
+	if (c->deaf) {
+		for (size_t i = 0; i < fd_count; i++)
+			close(fds[i]);
+		return 0;
+	}
+	if (c->role == ROLE_LANE)
+		rc = lane_dispatch(
+		    c, CTL_ROLE_BROKER, buf, len, fds, fd_count);
+	else
+		rc = backend_dispatch(
+		    c, CTL_ROLE_BROKER, buf, len, fds, fd_count);
+	assert_int_equal(rc, 0);
+	return 0;
+}
+
+/* The broker has closed: the kill that goes with it is under way. */
+static void
+child_closed(void *self, int reason)
+{
+	struct child *c = self;
+
+	(void)reason;
+	c->deaf = true;
+}
+
+static char *
+text(const char *constant)
+{
+	return (char *)(uintptr_t)constant;
+}
+
+static void
+child_greet(struct child *c)
+{
+	struct ctl_hello h = {.schema = text(schema_hash),
+	    .role = text("lane")};
+
+	if (c->role >= ROLE_BACKEND)
+		h.role = text(backend_entries[c->role - ROLE_BACKEND].type);
+	if (c->fate == FATE_BAD_HELLO)
+		h.schema = text("another build");
+	if (c->fate == FATE_SAYS_NOTHING)
+		return;
+	assert_int_equal(ctl_send_hello(c->chan, 0, &h), 0);
+	if (c->fate != FATE_NEVER_ATTESTED)
+		tell_slot(LAUNCH_ATTESTED, c);
+	if (c->fate == FATE_DIES_AFTER_HELLO)
+		child_doom(c);
+}
+
+static void
+spawn_child(const struct launch_msg *ask)
+{
+	static const struct chan_ops ops = {child_message, child_closed};
+	struct launch_msg m = {.type = LAUNCH_SPAWNED,
+	    .slot = ask->slot,
+	    .seq = ask->seq};
+	struct child *c = calloc(1, sizeof *c);
+	int fds[2];
+
+	assert_non_null(c);
+	assert_null(places[ask->slot].child);
+	kit_spawns++;
+	c->slot = ask->slot;
+	c->role = ask->spawn.role;
+	c->epoch = ask->spawn.epoch;
+	c->fate = kit_fate ? kit_fate(c->slot, c->role == ROLE_LANE) :
+			     FATE_GOOD;
+	if (c->fate == FATE_NO_SPAWN) {
+		free(c);
+		m.result.error = -EAGAIN;
+		tell_broker(&m, NULL, 0);
+		return;
+	}
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+	m.result.pid = 1000 + (int32_t)kit_spawns;
+	m.result.epoch = c->epoch;
+	tell_broker(&m, fds, 1);
+	close(fds[0]);
+	c->alive = true;
+	c->chan = chan_new(&kit_loop, fds[1], 1, &ops, c);
+	places[c->slot].child = c;
+	/* Fresh memories: nobody may have the old ones. */
+	assert_int_equal(places[c->slot].lane, 0);
+	places[c->slot].epoch = c->role == ROLE_LANE ? 0 : c->epoch;
+	if (c->fate == FATE_DIES_AT_ONCE)
+		c->deaf = true;
+	else
+		child_greet(c);
+}
+
+/* --- the launcher --- */
+
+static void
+answer_open(const struct launch_msg *ask)
+{
+	struct launch_msg m = {.type = LAUNCH_OPENED,
+	    .slot = ask->slot,
+	    .seq = ask->seq};
+	bool *opened = &places[ask->slot].opened[ask->open.index];
+	int fds[2];
+
+	assert_true(*opened == (ask->open.again != 0));
+	m.result.error = kit_open_error;
+	if (kit_open_error != 0) {
+		(void)snprintf(
+		    m.result.text, sizeof m.result.text, "cannot open");
+		tell_broker(&m, NULL, 0);
+		return;
+	}
+	*opened = true;
+	if (!ask->open.give) {
+		tell_broker(&m, NULL, 0);
+		return;
+	}
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	tell_broker(&m, fds, 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void
+answer_port(const struct launch_msg *ask)
+{
+	struct launch_msg m = {.type = LAUNCH_PORT,
+	    .slot = ask->slot,
+	    .seq = ask->seq};
+	int fds[3];
+
+	m.result.epoch = places[ask->slot].epoch;
+	if (m.result.epoch == 0)
+		m.result.error = -ENOENT;
+	for (int i = 0; i < 3; i++)
+		fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	tell_broker(&m, fds, m.result.error ? 0 : 3);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+}
+
+static void
+answer_release(const struct launch_msg *ask)
+{
+	struct launch_msg m = {.type = LAUNCH_RELEASED,
+	    .slot = ask->slot,
+	    .seq = ask->seq};
+
+	assert_int_equal(places[ask->slot].lane, 0);
+	if (places[ask->slot].child)
+		child_die(places[ask->slot].child);
+	memset(&places[ask->slot], 0, sizeof places[ask->slot]);
+	tell_broker(&m, NULL, 0);
+}
+
+static void
+launcher_take(struct launch_msg *m)
+{
+	struct child *c = places[m->slot].child;
+	struct launch_msg latched = {.type = LAUNCH_LATCHED, .seq = m->seq};
+
+	assert_int_equal(m->magic, LAUNCH_MAGIC);
+	switch (m->type) {
+	case LAUNCH_OPEN:
+		answer_open(m);
+		break;
+	case LAUNCH_SPAWN:
+		spawn_child(m);
+		break;
+	case LAUNCH_STOP:
+		if (c && c->epoch == m->stop.epoch)
+			child_die(c);
+		break;
+	case LAUNCH_RELEASE:
+		answer_release(m);
+		break;
+	case LAUNCH_PORT_ASK:
+		answer_port(m);
+		break;
+	case LAUNCH_LATCH:
+		tell_broker(&latched, NULL, 0);
+		break;
+	case LAUNCH_QUIT:
+		kit_quits++;
+		break;
+	default:
+		fail();
+	}
+}
+
+static void
+launcher_ready(void *self, unsigned events)
+{
+	struct launch_msg m;
+	ssize_t len = recv(kit_fd, &m, sizeof m, MSG_DONTWAIT);
+
+	(void)self;
+	(void)events;
+	if (len < 0)
+		return;
+	assert_int_equal(len, sizeof m);
+	launcher_take(&m);
+	if (rand() % 2)
+		kit_reap();
+}
+
+/* --- what lanes do --- */
+
+int
+lane_on_ping(void *self, uint32_t seq, const struct ctl_ping *m)
+{
+	const struct ctl_pong pong = {0};
+	struct child *c = self;
+
+	(void)m;
+	return ctl_send_pong(c->chan, seq, &pong);
+}
+
+int
+lane_on_stop(void *self, uint32_t seq, const struct ctl_stop *m)
+{
+	struct child *c = self;
+
+	(void)seq;
+	(void)m;
+	for (uint32_t p = 0; p < KIT_PORTS; p++)
+		assert_int_equal(c->attached[p], 0);
+	if (c->fate != FATE_IGNORES_STOP)
+		child_doom(c);
+	return 0;
+}
+
+int
+lane_on_attach(void *self, uint32_t seq, const struct ctl_attach *m, int *fds)
+{
+	struct child *c = self;
+
+	(void)seq;
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	assert_int_equal(places[m->port].lane, 0);
+	assert_int_equal(places[m->port].epoch, m->epoch);
+	assert_int_equal(c->attached[m->port], 0);
+	c->attached[m->port] = m->epoch;
+	places[m->port].lane = c->slot;
+	if (c->fate == FATE_DIES_AT_ATTACH)
+		child_doom(c);
+	if (c->fate == FATE_GARBAGE)
+		(void)chan_send(c->chan, "\xc1", 1, NULL, 0);
+	return 0;
+}
+
+int
+lane_on_detach(void *self, uint32_t seq, const struct ctl_detach *m)
+{
+	struct child *c = self;
+	uint64_t counters[LC_COUNT] = {[LC_RX_DROP_DEAD] = 1};
+	struct ctl_detached d = {.port = m->port,
+	    .epoch = m->epoch,
+	    .counters = {LC_COUNT, counters}};
+
+	assert_int_equal(c->attached[m->port], m->epoch);
+	/* A port that moves is out of the plan first. */
+	if (!m->dead)
+		assert_false(c->planned[m->port]);
+	if (c->fate == FATE_DIES_AT_DETACH)
+		child_doom(c);
+	if (c->fate == FATE_HANGS_AT_DETACH || c->deaf)
+		return 0;
+	c->attached[m->port] = 0;
+	places[m->port].lane = 0;
+	return ctl_send_detached(c->chan, seq, &d);
+}
+
+int
+lane_on_plan(void *self, uint32_t seq, const struct ctl_plan *m)
+{
+	struct child *c = self;
+	bool before[KIT_PORTS];
+
+	(void)seq;
+	memcpy(before, c->planned, sizeof before);
+	memset(c->planned, 0, sizeof c->planned);
+	for (size_t k = 0; k < m->ports.count; k++) {
+		uint32_t p = m->ports.items[k].port;
+		const struct port *port = kit_core->islands->ports[p];
+
+		c->planned[p] = true;
+		/* New in the plan: it is here, or it has no process. */
+		if (!before[p] && c->attached[p] == 0)
+			assert_true(!port || port->live == 0 ||
+				    port->live != places[p].epoch ||
+				    port->want != port->lane);
+	}
+	c->plans++;
+	return 0;
+}
+
+int
+lane_on_lane_stats_ask(
+    void *self, uint32_t seq, const struct ctl_lane_stats_ask *m)
+{
+	struct child *c = self;
+	uint64_t counters[LC_COUNT] = {[LC_RX_DROP_DEAD] = 1};
+	struct lane_port p = {.port = m->port,
+	    .counters = {LC_COUNT, counters}};
+	struct ctl_lane_stats s = {.ports = {1, &p}};
+
+	return ctl_send_lane_stats(c->chan, seq, &s);
+}
+
+/* --- what backends do --- */
+
+int
+backend_on_configure(void *self, uint32_t seq, const struct ctl_configure *m)
+{
+	struct child *c = self;
+	struct ctl_ready r = {.connected = true};
+
+	assert_int_equal(m->epoch, c->epoch);
+	if (c->fate == FATE_DIES_CONFIGURED) {
+		child_doom(c);
+		return 0;
+	}
+	if (c->fate == FATE_NEVER_READY)
+		return 0;
+	if (c->fate == FATE_REFUSES)
+		r.error = text("these options are wrong");
+	assert_int_equal(ctl_send_ready(c->chan, seq, &r), 0);
+	if (c->fate == FATE_GARBAGE)
+		(void)chan_send(c->chan, "\xc1", 1, NULL, 0);
+	return 0;
+}
+
+int
+backend_on_connection(
+    void *self, uint32_t seq, const struct ctl_connection *m, int *fds)
+{
+	(void)self;
+	(void)seq;
+	assert_int_equal(fds[0] < 0, m->error != NULL);
+	if (fds[0] >= 0)
+		close(fds[0]);
+	return 0;
+}
+
+int
+backend_on_ping(void *self, uint32_t seq, const struct ctl_ping *m)
+{
+	const struct ctl_pong pong = {0};
+	struct child *c = self;
+
+	(void)m;
+	return ctl_send_pong(c->chan, seq, &pong);
+}
+
+int
+backend_on_stop(void *self, uint32_t seq, const struct ctl_stop *m)
+{
+	struct child *c = self;
+
+	(void)seq;
+	(void)m;
+	/* Its port has left the lane before. */
+	assert_int_equal(places[c->slot].lane, 0);
+	if (c->fate != FATE_IGNORES_STOP)
+		child_doom(c);
+	return 0;
+}
+
+int
+backend_on_backend_stats_ask(
+    void *self, uint32_t seq, const struct ctl_backend_stats_ask *m)
+{
+	uint64_t counters[BC_COUNT] = {0};
+	struct ctl_backend_stats s = {.counters = {BC_COUNT, counters}};
+	struct child *c = self;
+
+	(void)m;
+	return ctl_send_backend_stats(c->chan, seq, &s);
+}
+
+/* --- begin and end --- */
+
+static unsigned
+open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+/* Run, with the dead reaped, for `ns` of our time. */
+static void
+kit_settle(uint64_t ns)
+{
+	for (int i = 0; i < 40; i++) {
+		kit_run(0);
+		kit_reap();
+	}
+	kit_run(ns);
+	kit_reap();
+	kit_run(0);
+}
+
+static void
+kit_start(enum fate (*fate)(uint32_t slot, bool is_lane))
+{
+	int fds[2];
+
+	memset(places, 0, sizeof places);
+	memset(kit_events, 0, sizeof kit_events);
+	memset(&kit_loop, 0, sizeof kit_loop);
+	TAILQ_INIT(&kit_loop.watches);
+	TAILQ_INIT(&kit_loop.timers);
+	kit_spawns = kit_quits = 0;
+	kit_open_error = 0;
+	kit_fate = fate;
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+	kit_fd = fds[1];
+	kit_watch = watch_new(
+	    &kit_loop, kit_fd, WATCH_READ, launcher_ready, NULL);
+	kit_core = core_new(&kit_loop, fds[0]);
+	assert_non_null(kit_core);
+	core_begin(kit_core);
+}
+
+static void
+kit_end(void)
+{
+	for (uint32_t s = 1; s < LAUNCH_SLOTS; s++)
+		if (places[s].child)
+			child_die(places[s].child);
+	core_free(kit_core);
+	watch_free(kit_watch);
+	close(kit_fd);
+	sweep_watches();
+	assert_true(TAILQ_EMPTY(&kit_loop.watches));
+	assert_true(TAILQ_EMPTY(&kit_loop.timers));
+}
+
+/* The process of a netdev, or NULL. */
+static struct child *
+kit_child(const char *id)
+{
+	struct life *nd = netdev_by_id(&kit_core->netdevs, id);
+
+	return nd ? places[nd->slot].child : NULL;
+}
+
+/* The lane that has the netdev's port, or NULL. */
+static struct child *
+kit_lane_of(const char *id)
+{
+	struct life *nd = netdev_by_id(&kit_core->netdevs, id);
+	uint32_t lane = nd ? places[nd->slot].lane : 0;
+
+	return lane ? places[lane].child : NULL;
+}
+
+#endif
