@@ -198,6 +198,20 @@ take_config(struct start *s)
 	config_run(fd, step_done, s);
 }
 
+/* "NAME" or "guest=NAME"; what else QEMU takes there is the guest's. */
+static void
+take_name(struct start *s, const char *arg)
+{
+	static const char key[] = "guest=";
+
+	if (strncmp(arg, key, sizeof(key) - 1) == 0)
+		arg += sizeof(key) - 1;
+	if (strchr(arg, ',') != NULL)
+		start_fail(s, "only a name is available in this build");
+	else
+		monitor_name_set(arg);
+}
+
 static void
 take_option(struct start *s)
 {
@@ -215,7 +229,7 @@ take_option(struct start *s)
 		take_config(s);
 		break;
 	case OPTION_NAME:
-		monitor_name_set(s->option.arg);
+		take_name(s, s->option.arg);
 		break;
 	case OPTION_NODEFAULTS:
 		s->nodefaults = true;

@@ -9,17 +9,24 @@
 #include "gen/commands.h"
 #include "broker/core_state.h"
 #include "broker/qmp.h"
+#include "broker/settle.h"
 
 #include <errno.h>
 
-/* The core's answer becomes the command's. */
+static void
+settled(void *self)
+{
+	call_return(self, NULL, NULL);
+}
+
+/* The core's answer becomes the command's, once the lanes know it too. */
 static void
 answered(void *self, const struct err *e)
 {
 	if (e)
 		call_fail(self, e);
 	else
-		call_return(self, NULL, NULL);
+		core_settle(core_get(), settled, self);
 }
 
 void

@@ -14,20 +14,17 @@
  */
 #include "broker/greeting.h"
 
-#define STR_(x) #x
-#define STR(x)  STR_(x)
+#include <stdio.h>
 
 void
 greeting_add(struct text *t)
 {
-	text_add_str(t,
-	    "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": " STR(GREETING_MICRO) ", \"minor\": " STR(
-		GREETING_MINOR) ", \"major\": " STR(GREETING_MAJOR) "}, "
-								    "\"package"
-								    "\": "
-								    "\"" GREETING_PACKAGE
-								    "\"}, "
-								    "\"capabili"
-								    "ties\": "
-								    "[]}}\r\n");
+	char line[256];
+	int len = snprintf(line, sizeof(line),
+	    "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": %d, "
+	    "\"minor\": %d, \"major\": %d}, \"package\": \"%s\"}, "
+	    "\"capabilities\": []}}\r\n",
+	    GREETING_MICRO, GREETING_MINOR, GREETING_MAJOR, GREETING_PACKAGE);
+
+	text_add(t, line, (size_t)len);
 }

@@ -86,6 +86,7 @@ struct island {
 	struct plan_port *sent; /* owned; room for both */
 	size_t sent_count;
 	uint32_t serial;
+	uint32_t synced; /* serial that it has been seen to know (settle.c) */
 };
 
 struct islands {

@@ -95,11 +95,11 @@ wrong_scalar(const struct desc *d, const struct path *p, struct err *e)
 	return wrong_type(p, "string", e);
 }
 
-static int decode(const struct desc *d, void *out, const json_t *o,
+static int decode(const struct desc *d, void *out, json_t *o,
     const struct path *p, struct err *e);
 
 static int
-decode_str(void *out, const json_t *o, const struct path *p, struct err *e)
+decode_str(void *out, json_t *o, const struct path *p, struct err *e)
 {
 	size_t n = json_string_length(o);
 	char **text = out;
@@ -113,8 +113,8 @@ decode_str(void *out, const json_t *o, const struct path *p, struct err *e)
 }
 
 static int
-decode_enum(const struct desc *d, void *out, const json_t *o,
-    const struct path *p, struct err *e)
+decode_enum(const struct desc *d, void *out, json_t *o, const struct path *p,
+    struct err *e)
 {
 	char buf[PATH_BYTES];
 
@@ -130,8 +130,8 @@ decode_enum(const struct desc *d, void *out, const json_t *o,
 
 /* Text for a scalar, where the type accepts it. */
 static int
-decode_text(const struct desc *d, void *out, const json_t *o,
-    const struct path *p, struct err *e)
+decode_text(const struct desc *d, void *out, json_t *o, const struct path *p,
+    struct err *e)
 {
 	int rc = -EINVAL;
 
@@ -147,8 +147,8 @@ decode_text(const struct desc *d, void *out, const json_t *o,
  * JSON numbers end at INT64_MAX here.
  */
 static int
-decode_int(const struct desc *d, void *out, const json_t *o,
-    const struct path *p, struct err *e)
+decode_int(const struct desc *d, void *out, json_t *o, const struct path *p,
+    struct err *e)
 {
 	json_int_t n = json_integer_value(o);
 	bool fits;
@@ -166,8 +166,8 @@ decode_int(const struct desc *d, void *out, const json_t *o,
 }
 
 static int
-decode_scalar(const struct desc *d, void *out, const json_t *o,
-    const struct path *p, struct err *e)
+decode_scalar(const struct desc *d, void *out, json_t *o, const struct path *p,
+    struct err *e)
 {
 	double f;
 
@@ -198,8 +198,8 @@ is_text_box(const struct desc *d)
 }
 
 static int
-decode_list(const struct desc *d, void *out, const json_t *o,
-    const struct path *p, struct err *e)
+decode_list(const struct desc *d, void *out, json_t *o, const struct path *p,
+    struct err *e)
 {
 	struct path at = {.up = p, .texts = p->texts};
 	struct desc_list *list = out;
@@ -226,12 +226,12 @@ decode_list(const struct desc *d, void *out, const json_t *o,
 }
 
 static int
-decode_members(const struct desc *d, void *out, const json_t *o,
-    const struct path *p, struct err *e)
+decode_members(const struct desc *d, void *out, json_t *o, const struct path *p,
+    struct err *e)
 {
 	struct path at = {.up = p, .texts = p->texts};
 	char buf[PATH_BYTES];
-	const json_t *value;
+	json_t *value;
 	size_t i;
 	void *to;
 	int rc;
@@ -270,19 +270,15 @@ is_member(const struct desc *d, const char *name, size_t len)
 }
 
 static int
-unexpected(const struct desc *d, const void *v, const json_t *o,
-    const struct path *p, struct err *e)
+unexpected(const struct desc *d, const void *v, json_t *o, const struct path *p,
+    struct err *e)
 {
 	const struct desc *branch = desc_branch_of(d, v);
 	struct path at = {.up = p};
 	char buf[PATH_BYTES];
-	json_t *tree;
 	void *it;
 
-	/* jansson's iterators want a tree that they could change. */
-	memcpy(&tree, &o, sizeof tree);
-	for (it = json_object_iter(tree); it;
-	     it = json_object_iter_next(tree, it)) {
+	for (it = json_object_iter(o); it; it = json_object_iter_next(o, it)) {
 		at.name = json_object_iter_key(it);
 		if (is_member(d, at.name, strlen(at.name)) ||
 		    is_member(branch, at.name, strlen(at.name)))
@@ -294,8 +290,8 @@ unexpected(const struct desc *d, const void *v, const json_t *o,
 }
 
 static int
-decode_struct(const struct desc *d, void *out, const json_t *o,
-    const struct path *up, struct err *e)
+decode_struct(const struct desc *d, void *out, json_t *o, const struct path *up,
+    struct err *e)
 {
 	struct path p = *up;
 	const struct desc *branch;
@@ -317,7 +313,7 @@ decode_struct(const struct desc *d, void *out, const json_t *o,
 }
 
 static int
-decode(const struct desc *d, void *out, const json_t *o, const struct path *p,
+decode(const struct desc *d, void *out, json_t *o, const struct path *p,
     struct err *e)
 {
 	switch (d->kind) {
@@ -341,7 +337,7 @@ decode(const struct desc *d, void *out, const json_t *o, const struct path *p,
 
 /* json_decode - see json.h */
 int
-json_decode(const struct desc *d, void *out, const json_t *tree, struct err *e)
+json_decode(const struct desc *d, void *out, json_t *tree, struct err *e)
 {
 	struct path root = {.texts = false};
 	int rc;

@@ -19,8 +19,7 @@
  * marks 'accept-text' take texts for scalars, and a plain text where an object
  * of one text is due. Returns 0, or a negative value with *e and out empty.
  */
-int json_decode(
-    const struct desc *d, void *out, const json_t *tree, struct err *e);
+int json_decode(const struct desc *d, void *out, json_t *tree, struct err *e);
 
 /*
  * json_encode - a new tree of the value, members in schema order, absent ones

@@ -32,7 +32,7 @@
 /* Bells in a row that announced nothing, after which a bell is not listened
  * to for LANE_MUTE_NS. Honest peers ring once for each time we armed. */
 #define LANE_BELLS_IDLE 64u
-#define LANE_MUTE_NS	UINT64_C(1000000)
+#define LANE_MUTE_NS    UINT64_C(1000000)
 /* Polling pays when frames come more often than this (performance.md 4.6). */
 #define LANE_SPIN_NS UINT64_C(50000)
 /* Longer pauses count as this long in the average. */
@@ -47,7 +47,7 @@ struct watch;
 
 /* What a port is waiting for. Each state but OFF and IDLE is a list. */
 enum lane_state {
-	LP_OFF,	    /* not attached or in no plan: its ring is not touched */
+	LP_OFF,     /* not attached or in no plan: its ring is not touched */
 	LP_IDLE,    /* empty and armed: waits for its bell */
 	LP_READY,   /* has, or may have, frames: waits for its turn */
 	LP_RESTING, /* ran empty, not armed yet */
@@ -56,27 +56,27 @@ enum lane_state {
 
 struct port {
 	TAILQ_ENTRY(port) entry; /* in the list of its state */
-	struct lane *lane;	      /* borrowed: the owner */
-	uint32_t id;		      /* the broker's number */
+	struct lane *lane;       /* borrowed: the owner */
+	uint32_t id;             /* the broker's number */
 	uint32_t epoch;
 	bool used;     /* this place of the table is taken */
 	bool attached; /* memories are mapped, the bell is ours */
 	bool planned;
 	bool link_up;
-	bool drop; /* flow=drop: no patience at all */
+	bool drop;    /* flow=drop: no patience at all */
 	bool faulted; /* let go by us: the broker's detach is to come */
 	bool named;   /* lane_plan: seen in the plan that is being read */
 	enum lane_state state;
 
-	int bell;	 /* owned, -1 = none */
-	void *own_mem;	 /* owned mapping of L, writable */
-	void *peer_mem;	 /* owned mapping of P, read-only */
-	size_t mem_bytes; /* of each mapping */
-	struct ring_rx in;  /* frames that the netdev sends into the hub */
-	struct ring_tx out; /* frames that the hub sends to the netdev */
-	uint64_t *count;    /* LC_COUNT words: in L, or `away` */
+	int bell;                /* owned, -1 = none */
+	void *own_mem;           /* owned mapping of L, writable */
+	void *peer_mem;          /* owned mapping of P, read-only */
+	size_t mem_bytes;        /* of each mapping */
+	struct ring_rx in;       /* frames that the netdev sends into the hub */
+	struct ring_tx out;      /* frames that the hub sends to the netdev */
+	uint64_t *count;         /* LC_COUNT words: in L, or `away` */
 	uint64_t away[LC_COUNT]; /* counted while no memory is attached */
-	struct watch *watch;	 /* owned by lane_control.c */
+	struct watch *watch;     /* owned by lane_control.c */
 
 	/* The link-up ports of the group, this one too: borrowed slice. */
 	struct port **member;
@@ -84,18 +84,18 @@ struct port {
 	uint32_t group;
 
 	/* As a receiver. */
-	bool holding;		 /* somebody is held for this port */
-	size_t limit;		 /* frames of the batch that fit, see flood */
-	uint64_t patience_ns;	 /* left */
-	uint64_t hold_since_ns;	 /* not yet charged from here on */
-	uint64_t refill_cons;	 /* position when patience was last given */
-	uint64_t full_cons;	 /* position when it was last seen full */
-	uint64_t full_since_ns;	 /* since when at that position; 0 = never */
-	uint64_t suspected_ns;	 /* last reported as stalled; 0 = never */
-	bool suspected;		 /* reported, and not drained since */
+	bool holding;           /* somebody is held for this port */
+	size_t limit;           /* frames of the batch that fit, see flood */
+	uint64_t patience_ns;   /* left */
+	uint64_t hold_since_ns; /* not yet charged from here on */
+	uint64_t refill_cons;   /* position when patience was last given */
+	uint64_t full_cons;     /* position when it was last seen full */
+	uint64_t full_since_ns; /* since when at that position; 0 = never */
+	uint64_t suspected_ns;  /* last reported as stalled; 0 = never */
+	bool suspected;         /* reported, and not drained since */
 
 	/* Bells. */
-	unsigned bells_idle;	/* in a row that announced nothing */
+	unsigned bells_idle;     /* in a row that announced nothing */
 	uint64_t muted_until_ns; /* 0 = listened to */
 };
 
@@ -108,8 +108,7 @@ struct lane_ops {
 	/* Give the processor to others while polling; NULL: never poll. */
 	void (*yield)(void);
 	/* The port's process broke a rule; the port is detached already. */
-	void (*fault)(void *self, const struct port *p,
-	    const char *reason);
+	void (*fault)(void *self, const struct port *p, const char *reason);
 	/* The port drains nothing: its process may hang. */
 	void (*stalled)(void *self, const struct port *p);
 	/* Listen to the port's bell, or not (also before it is closed). */
@@ -128,17 +127,17 @@ struct lane_batch {
 
 struct lane {
 	const struct lane_ops *ops; /* borrowed */
-	void *self;		    /* for ops */
-	uint32_t serial;	    /* of the plan in force */
-	size_t port_count;	    /* places of `port` ever taken */
-	struct port *port;	    /* owned, LANE_PORTS_MAX */
-	struct port **member;  /* owned, LANE_PORTS_MAX */
+	void *self;                 /* for ops */
+	uint32_t serial;            /* of the plan in force */
+	size_t port_count;          /* places of `port` ever taken */
+	struct port *port;          /* owned, LANE_PORTS_MAX */
+	struct port **member;       /* owned, LANE_PORTS_MAX */
 	struct lane_list ready, resting, held;
-	uint64_t now_ns;	/* of this turn */
-	uint64_t alarm_ns;	/* first hold or mute to end; LANE_SLEEP */
-	size_t alarm_count;	/* ports that hold, and ports that are muted */
-	uint64_t emptied_ns;	/* when the last port ran empty; 0 = not */
-	uint64_t gap_ns;	/* average time from there to the next frame */
+	uint64_t now_ns;     /* of this turn */
+	uint64_t alarm_ns;   /* first hold or mute to end; LANE_SLEEP */
+	size_t alarm_count;  /* ports that hold, and ports that are muted */
+	uint64_t emptied_ns; /* when the last port ran empty; 0 = not */
+	uint64_t gap_ns;     /* average time from there to the next frame */
 	struct lane_batch batch;
 };
 
@@ -176,7 +175,8 @@ void lane_detach(struct lane *l, uint32_t port, uint32_t epoch, bool dead,
 int lane_plan(struct lane *l, uint32_t serial, const struct plan_port *ports,
     size_t count);
 
-/* lane_bell - the bell of an attached port can be read. Call lane_turn after. */
+/* lane_bell - the bell of an attached port can be read. Call lane_turn after.
+ */
 void lane_bell(struct lane *l, struct port *p);
 
 /*

@@ -105,8 +105,7 @@ listen_to(void *self, struct port *p, bool on)
 	struct lane_process *lp = self;
 
 	if (p->watch == NULL)
-		p->watch =
-		    watch_new(lp->loop, p->bell, 0, bell_readable, p);
+		p->watch = watch_new(lp->loop, p->bell, 0, bell_readable, p);
 	/* A lane that cannot hear is replaced by one that can. */
 	BUG_ON(p->watch == NULL);
 	watch_set(p->watch, on ? WATCH_READ : 0);

@@ -44,8 +44,7 @@ charge(struct port *p)
 	uint64_t held_ns = p->lane->now_ns - p->hold_since_ns;
 
 	p->count[LC_HELD_NS] += held_ns;
-	p->patience_ns -=
-	    held_ns < p->patience_ns ? held_ns : p->patience_ns;
+	p->patience_ns -= held_ns < p->patience_ns ? held_ns : p->patience_ns;
 	p->hold_since_ns = p->lane->now_ns;
 }
 

@@ -65,8 +65,8 @@ main(void)
 	rc = lane_process_init(&lp, loop, FD_CONTROL);
 	if (rc < 0)
 		confine_fail(STAGE_SETUP, -rc, "no room for a lane");
-	launcher = watch_new(loop, confine_watch_fd(), WATCH_READ,
-	    launcher_readable, loop);
+	launcher = watch_new(
+	    loop, confine_watch_fd(), WATCH_READ, launcher_readable, loop);
 	if (launcher == NULL)
 		confine_fail(STAGE_SETUP, ENOMEM, "no watch");
 	lane_process_hello(&lp);

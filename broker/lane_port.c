@@ -40,8 +40,7 @@ lane_port_take(struct lane *l, uint32_t id)
 	if (i == LANE_PORTS_MAX)
 		return NULL;
 	p = &l->port[i];
-	*p = (struct port){
-	    .lane = l, .id = id, .used = true, .bell = -1};
+	*p = (struct port){.lane = l, .id = id, .used = true, .bell = -1};
 	p->count = p->away;
 	if (i >= l->port_count)
 		l->port_count = i + 1;

@@ -110,7 +110,7 @@ option_config_fd(const struct option_words *w, unsigned index)
 		if (o.id != OPTION_CONFIG_FD || o.arg == NULL)
 			continue;
 		if (index-- == 0)
-			return atoi(o.arg);
+			return (int)strtol(o.arg, NULL, 10);
 	}
 	return -1;
 }

@@ -40,9 +40,12 @@
 #define RING_BYTES_MAX   (64u << 20)
 #define RING_BYTES_USUAL (2u << 20)
 
-/* Frames handled in one turn, and bytes after which a batch is published. */
+/*
+ * Frames handled in one turn, and bytes after which a batch is published: what
+ * the producer's first cache still holds when the consumer comes for it.
+ */
 #define BATCH_FRAMES 64u
-#define BATCH_BYTES  (64u << 10)
+#define BATCH_BYTES  (16u << 10)
 
 #define PORT_COUNTERS 32u
 

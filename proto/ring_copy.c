@@ -82,7 +82,8 @@ ring_copy(struct ring_tx *r, const struct frame *f, unsigned count)
 		}
 		memcpy(room, first->data,
 		    ring_record_bytes(first->len) - RING_HEAD_BYTES + bytes);
-		/* Not the heads as they came: the peer may have changed them. */
+		/* Not the heads as they came: the peer may have changed them.
+		 */
 		for (; more > 0; more--)
 			commit_in_place(r, f[done++].len);
 	}

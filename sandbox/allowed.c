@@ -116,8 +116,10 @@ opener_parent(struct opening *o, enum policy_kind kind, const char *what,
 		return err_set(o->err, -EINVAL, "%s is not a file name", path);
 	o->granted = o->free;
 	if (!o->free && !policy_plain(path))
-		return err_set(o->err, -EINVAL,
-		    "%s is not an absolute path without . and ..", path);
+		return err_set(o->err, -EPERM,
+		    "policy refuses to %s %.100s: a path must be absolute, "
+		    "without . and ..",
+		    what, path);
 	if (!o->free)
 		o->granted = policy_path(&o->l->policy, kind, path, &beneath);
 	if (!o->granted)

@@ -47,8 +47,7 @@ static struct {
 	bool words_sent;
 } self = {.role = "-", .id = "-", .etc_fd = -1, .tftp_fd = -1};
 
-/* --- what the launcher told us ----------------------------------------------
- */
+/* --- what the launcher told us ---------------------------------------- */
 
 static int arg_count;
 static char **arg_list;
@@ -150,8 +149,7 @@ confine_watch_fd(void)
 	return FD_LAUNCHER;
 }
 
-/* --- what we tell the launcher ----------------------------------------------
- */
+/* --- what we tell the launcher ---------------------------------------- */
 
 static int
 tell(uint32_t type, enum confine_stage stage, int error, const char *text)
@@ -209,8 +207,7 @@ confine_ready(void)
 		confine_fail(STAGE_LOCK, rc, "cannot tell the launcher");
 }
 
-/* --- stages 2 and 4 ---------------------------------------------------------
- */
+/* --- stages 2 and 4 --------------------------------------------------- */
 
 /* A layer is in force, or its absence is accepted, or this does not return. */
 static void
@@ -284,12 +281,13 @@ name_calls(char *text, size_t size, const struct syslist *list)
 
 	for (i = 0; i < list->count; i++) {
 		const struct sysrule *rule = &list->rules[i];
-		const char *mark = rule->args[0].op != ARG_ANY ? "?" : "";
+		const char *mark = rule->args[0].op != ARG_ANY ? "?"
+				   : rule->error != 0          ? "!"
+							       : "";
 
 		used = strlen(text);
 		snprintf(text + used, size - used, "%s%s%s",
-		    used > 0 ? "," : "", rule->name,
-		    rule->error != 0 ? "!" : mark);
+		    used > 0 ? "," : "", rule->name, mark);
 	}
 }
 

@@ -127,8 +127,7 @@ out:
 	return rc < 0 ? rc : 0;
 }
 
-/* --- capabilities -----------------------------------------------------------
- */
+/* --- capabilities ----------------------------------------------------- */
 
 int
 confine_caps(void)
@@ -147,8 +146,7 @@ confine_caps(void)
 	return (int)sys_result(syscall(__NR_capset, &head, none));
 }
 
-/* --- Landlock ---------------------------------------------------------------
- */
+/* --- Landlock --------------------------------------------------------- */
 
 /* linux/landlock.h of Debian 12 ends before ABI 4; the kernel's is longer. */
 struct ruleset {

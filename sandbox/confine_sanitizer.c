@@ -15,7 +15,11 @@
 #ifdef SANITIZED
 
 const struct sysrule confine_sanitizer[] = {
+    SYS(open, "start, report: /proc/self/cmdline, /proc/self/maps"),
     SYS(openat, "report: /proc/self/maps, /proc/self/exe"),
+    SYS(stat, "report: symbols of a file"),
+    SYS(access, "report: is there a symbolizer"),
+    SYS(personality, "start: is the address space randomized"),
     SYS(newfstatat, "report: is standard error a file"),
     SYS(fstat, "report: the size of a file"),
     SYS(readlink, "report: the program's name"),

@@ -99,8 +99,7 @@ launcher_watch_resolver(struct launcher *l)
 	return watch(l, l->resolver_watch, ABOUT(ABOUT_RESOLVER, 0));
 }
 
-/* --- ends --------------------------------------------------------------------
- */
+/* --- ends ------------------------------------------------------------- */
 
 void
 launcher_kill(struct slot *s)
@@ -254,8 +253,7 @@ end_all(struct launcher *l)
 	notify_gone(l);
 }
 
-/* --- signals
- * ------------------------------------------------------------------- */
+/* --- signals ---------------------------------------------------------- */
 
 static void
 tell_signal(struct launcher *l, int signo)

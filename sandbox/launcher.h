@@ -93,8 +93,7 @@ struct launcher {
 	struct slot slots[LAUNCH_SLOTS];
 };
 
-/* --- launcher.c: the table, the loop, deaths -------------------------------
- */
+/* --- launcher.c: the table, the loop, deaths -------------------------- */
 
 /* launcher_init - the empty table. */
 void launcher_init(struct launcher *l);
@@ -129,8 +128,7 @@ void launcher_quit(struct launcher *l, int code);
 /* Name of a role for log lines. */
 const char *launcher_role_name(uint32_t role);
 
-/* --- tell.c: what the broker is told ----------------------------------------
- */
+/* --- tell.c: what the broker is told ---------------------------------- */
 
 /*
  * launcher_answer - answer the broker's request; waits for room when there is
@@ -145,14 +143,12 @@ void launcher_note(struct launcher *l, struct slot *s, enum slot_tell what);
 /* launcher_flush - send what waits, as far as there is room. */
 void launcher_flush(struct launcher *l);
 
-/* --- request.c: what the broker and the children may say --------------------
- */
+/* --- request.c: what the broker and the children may say -------------- */
 
 /* request_receive - one datagram from the process of a slot. */
 void request_receive(struct launcher *l, struct slot *from);
 
-/* --- spawn.c: stage 1 -------------------------------------------------------
- */
+/* --- spawn.c: stage 1 ------------------------------------------------- */
 
 /*
  * spawn_probe - find out which namespaces we can make, and which user ids.
@@ -172,8 +168,7 @@ int spawn_child(struct launcher *l, unsigned slot,
 /* Every layer that a process of this role could have here. */
 uint64_t spawn_wanted(const struct launcher *l, uint32_t role);
 
-/* --- attest.c ----------------------------------------------------------------
- */
+/* --- attest.c --------------------------------------------------------- */
 
 /*
  * attest - read in /proc what is in force for the slot's process, which said
@@ -183,8 +178,7 @@ uint64_t spawn_wanted(const struct launcher *l, uint32_t role);
 int attest(const struct launcher *l, const struct slot *s, uint64_t claimed,
     struct launch_result *out);
 
-/* --- openers.c
- * ---------------------------------------------------------------- */
+/* --- openers.c -------------------------------------------------------- */
 
 /*
  * opener_open - open one resource for a slot; arguments are well-formed.
@@ -198,8 +192,7 @@ int opener_open(struct launcher *l, struct slot *s,
 /* opener_close - undo: close, and remove the socket's file. */
 void opener_close(struct launcher *l, struct resource *r);
 
-/* --- resolver.c
- * ----------------------------------------------------------------- */
+/* --- resolver.c ------------------------------------------------------- */
 
 /* resolver_open - the directory with the copy of resolv.conf; fd or -errno. */
 int resolver_open(struct launcher *l);
@@ -207,8 +200,7 @@ int resolver_open(struct launcher *l);
 /* resolver_changed - something happened to resolv.conf: copy it again. */
 void resolver_changed(struct launcher *l);
 
-/* --- notify.c: the service manager and the shell
- * --------------------------------- */
+/* --- notify.c: the service manager and the shell ---------------------- */
 
 /* notify_state - tell the service manager, e.g. "READY=1". */
 void notify_state(const char *state);
@@ -228,8 +220,7 @@ int notify_daemonize(struct launcher *l);
 /* notify_pidfile - open and lock it. 0 or -errno (-EAGAIN: held by another). */
 int notify_pidfile(struct launcher *l);
 
-/* --- inherit.c
- * --------------------------------------------------------------------- */
+/* --- inherit.c -------------------------------------------------------- */
 
 /* inherit_scan - which descriptors were open when we started. */
 void inherit_scan(struct launcher *l);
@@ -237,8 +228,7 @@ void inherit_scan(struct launcher *l);
 /* inherit_listeners - socket activation (sd_listen_fds(3)). */
 void inherit_listeners(struct launcher *l);
 
-/* --- filter.c
- * ------------------------------------------------------------------------ */
+/* --- filter.c --------------------------------------------------------- */
 
 /* filter_launcher - our own system-call list. 0 or -errno. */
 int filter_launcher(const struct launcher *l);

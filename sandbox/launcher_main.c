@@ -36,8 +36,7 @@ fail_errno(const char *option, const char *arg, int rc)
 	fail(option, arg, strerrordesc_np(-rc));
 }
 
-/* --- where things are
- * -------------------------------------------------------------- */
+/* --- where things are ------------------------------------------------- */
 
 /* $XDG_RUNTIME_DIR/bulkhead; the text lives as long as the process. */
 static const char *
@@ -136,8 +135,7 @@ open_places(struct launcher *l)
 		fail_errno("start in", ".", rc);
 }
 
-/* --- what the operator wrote
- * --------------------------------------------------------- */
+/* --- what the operator wrote ------------------------------------------ */
 
 static void
 open_configs(struct launcher *l)
@@ -182,8 +180,7 @@ read_command_line(struct launcher *l, int argc, char **argv)
 	l->broker_arg_count = argc;
 }
 
-/* --- what we may do
- * -------------------------------------------------------------------- */
+/* --- what we may do --------------------------------------------------- */
 
 static void
 raise_files(void)

@@ -82,8 +82,7 @@ notify_gone(struct launcher *l)
 		(void)unlinkat(l->start_dir, l->options.pidfile, 0);
 }
 
-/* --- daemonize
- * ----------------------------------------------------------------- */
+/* --- daemonize -------------------------------------------------------- */
 
 static bool
 pass_on(int from)

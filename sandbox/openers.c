@@ -46,8 +46,7 @@ world_says(struct err *err, int rc, const char *what, const char *object)
 	    err, rc, "cannot %s %s: %s", what, object, strerrordesc_np(-rc));
 }
 
-/* --- streams
- * ------------------------------------------------------------------------- */
+/* --- streams ---------------------------------------------------------- */
 
 static int
 listen_ip(struct opening *o)
@@ -136,9 +135,7 @@ opener_permit_listen(struct opening *o)
 	return opener_allowed_address(o, POLICY_LISTEN, "listen on", a);
 }
 
-/* --- datagrams
- * ---------------------------------------------------------------------------
- */
+/* --- datagrams -------------------------------------------------------- */
 
 static int
 bind_udp(struct opening *o, const struct addr *a)
@@ -221,8 +218,7 @@ opener_mcast(struct opening *o)
 	return rc < 0 ? world_says(o->err, rc, "join", name) : 0;
 }
 
-/* --- descriptors
- * -------------------------------------------------------------------------- */
+/* --- descriptors ------------------------------------------------------ */
 
 static int
 is_socket(int fd, const char *what, struct err *err)
@@ -276,8 +272,7 @@ opener_fd(struct opening *o)
 	return rc < 0 ? rc : sys_nonblock(o->fd, true);
 }
 
-/* --- files and directories
- * ------------------------------------------------------------------ */
+/* --- files and directories -------------------------------------------- */
 
 /* It must be an ordinary file with one name, whoever had made it. */
 static int
@@ -346,9 +341,7 @@ opener_resolver(struct opening *o)
 	return o->fd < 0 ? world_says(o->err, o->fd, "copy", "resolv.conf") : 0;
 }
 
-/* --- all of them
- * ------------------------------------------------------------------------------
- */
+/* --- all of them ------------------------------------------------------ */
 
 static int (*const openers[RES_COUNT])(struct opening *o) = {
     [RES_STREAM_LISTEN] = opener_stream_listen,

@@ -33,8 +33,7 @@ int opener_file_create(struct opening *o);
 int opener_directory(struct opening *o);
 int opener_resolver(struct opening *o);
 
-/* --- allowed.c: is it allowed, and where is it? -----------------------------
- */
+/* --- allowed.c: is it allowed, and where is it? ----------------------- */
 
 /*
  * opener_allowed_address - ask policy. `what` is a verb for the refusal.
@@ -50,13 +49,12 @@ int opener_allowed_unix(
 /*
  * opener_parent - ask policy about a path, and open its directory.
  * Returns an O_PATH descriptor and *name, the last component (in `path`).
- * -EPERM as above, -EINVAL for a path that is not plain, or -errno.
+ * -EPERM as above or for a path that is not plain, or -errno.
  */
 int opener_parent(struct opening *o, enum policy_kind kind, const char *what,
     const char *path, const char **name);
 
-/* --- unix.c
- * ------------------------------------------------------------------- */
+/* --- unix.c ----------------------------------------------------------- */
 
 /* opener_unix_listen - bind, listen; `text` is the address for messages. */
 int opener_unix_listen(struct opening *o, const char *text);

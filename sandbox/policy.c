@@ -44,8 +44,7 @@ is_path_kind(enum policy_kind kind)
 	return kind >= POLICY_FILE;
 }
 
-/* --- asking
- * ------------------------------------------------------------------- */
+/* --- asking ----------------------------------------------------------- */
 
 static const uint8_t *
 host_bytes(const struct addr *a, unsigned *bits)
@@ -161,8 +160,7 @@ policy_path(const struct policy *p, enum policy_kind kind, const char *path,
 	return p->otherwise;
 }
 
-/* --- making
- * --------------------------------------------------------------------- */
+/* --- making ----------------------------------------------------------- */
 
 static struct policy_rule *
 add_rule(struct policy *p, enum policy_kind kind, bool allow)
@@ -222,8 +220,7 @@ policy_usual(struct policy *p, bool root, const char *run_dir)
 	BUG_ON(allow_run_dir(p, run_dir) != 0);
 }
 
-/* --- the file
- * --------------------------------------------------------------------- */
+/* --- the file --------------------------------------------------------- */
 
 /* A whole decimal number up to `most`. 0 or -EINVAL. */
 static int

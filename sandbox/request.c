@@ -37,8 +37,7 @@ struct request {
 	int fd; /* -1, or came with it: owned */
 };
 
-/* --- answers
- * --------------------------------------------------------------------- */
+/* --- answers ---------------------------------------------------------- */
 
 static struct launch_msg
 answer_to(const struct request *q, uint32_t type)
@@ -63,8 +62,7 @@ refuse(const struct request *q, uint32_t type, int rc, const char *text)
 	launcher_answer(q->l, &msg, NULL, 0);
 }
 
-/* --- well-formed?
- * ------------------------------------------------------------------- */
+/* --- well-formed? ----------------------------------------------------- */
 
 static bool
 ends(const char *text, size_t size)
@@ -165,8 +163,7 @@ result_fits(const struct request *q)
 	       q->msg.result.stage <= STAGE_RUN;
 }
 
-/* --- the broker's
- * ----------------------------------------------------------------- */
+/* --- the broker's ----------------------------------------------------- */
 
 static void
 on_open(struct request *q)
@@ -313,8 +310,7 @@ on_quit(struct request *q)
 	launcher_quit(q->l, q->msg.result.code);
 }
 
-/* --- the other children's
- * ------------------------------------------------------------ */
+/* --- the other children's --------------------------------------------- */
 
 static void
 on_ready(struct request *q)
@@ -350,8 +346,7 @@ on_failed(struct request *q)
 	s->words_stage = r->stage;
 }
 
-/* --- dispatch
- * ------------------------------------------------------------------------- */
+/* --- dispatch --------------------------------------------------------- */
 
 enum { BROKER = 1, CHILD = 2 };
 

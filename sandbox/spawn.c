@@ -52,8 +52,7 @@ host_network(uint32_t role)
 	       backend_entries[role - ROLE_BACKEND].host_network;
 }
 
-/* --- what works here
- * ---------------------------------------------------------- */
+/* --- what works here -------------------------------------------------- */
 
 /* The first of LAUNCH_SLOTS user ids that our own user namespace has. */
 static uid_t
@@ -219,8 +218,7 @@ stage1_layers(const struct stage1 *s)
 	return layers;
 }
 
-/* --- the order for one child
- * ----------------------------------------------------- */
+/* --- the order for one child ------------------------------------------ */
 
 /* What goes to the child and not into the store. */
 struct offspring {

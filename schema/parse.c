@@ -211,7 +211,7 @@ parse_source(struct schema *s, struct source *src)
 	while (rc == 0 && p.lexer.kind != TOKEN_END) {
 		doc = p.lexer.doc;
 		p.lexer.doc = NULL;
-		if (parse_expression(&p) < 0)
+		if (parse_expression(&p) < 0 || !p.root)
 			return -1;
 		if (p.lexer.doc)
 			return schema_fail(s, p.lexer.doc->at,

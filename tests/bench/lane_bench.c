@@ -8,6 +8,10 @@
  * (all deliveries, when there are several receivers). Nothing is pinned.
  *
  *   lane_bench [--json] [--pin] [--ms N] [--ports N] [--size N]
+ *              [--pace US] [--no-poll]
+ *
+ * --pace sends bursts of eight frames so often and tells the time of their
+ * way; --no-poll makes the lane arm its bells at once (lane.c, wait_briefly).
  */
 #include "broker/lane_control.h"
 
@@ -32,9 +36,11 @@
 #include <unistd.h>
 
 #define PORTS_MAX  64u
-#define POOL	   64u
+#define POOL       64u
 #define PUT_FRAMES 32u
-#define SAMPLES	   5u
+#define SAMPLES    5u
+#define BURST      8u
+#define WAYS_MAX   100000u
 
 /* One port as its backend and the launcher know it. */
 struct seat {
@@ -48,15 +54,18 @@ struct seat {
 /* What the processes tell the one that measures. */
 struct tally {
 	uint64_t delivered;
-	uint64_t bad;	/* out of order or of another length */
+	uint64_t bad;    /* out of order or of another length */
 	uint64_t sleeps; /* of the receiving process */
-	uint64_t waits;	/* of the sending process */
+	uint64_t waits;  /* of the sending process */
+	uint64_t ways;   /* how many of `way_ns` are filled */
+	uint32_t way_ns[WAYS_MAX];
 };
 
 static struct seat seats[PORTS_MAX];
 static struct tally *tally;
 static unsigned port_count = 2, run_ms = 200;
-static bool json, pinned;
+static unsigned pace_us;
+static bool json, pinned, no_poll;
 
 static double
 copies_per_second(uint32_t size)
@@ -127,6 +136,7 @@ bell_wait(struct pollfd *fds, unsigned count)
 static bool
 put(struct seat *s, const uint8_t *pool, uint32_t size, uint64_t seq)
 {
+	uint64_t sent_ns = pace_us != 0 ? sys_mono_ns() : 0;
 	uint8_t *room;
 	int rc = ring_reserve(&s->tx, size, &room);
 
@@ -135,8 +145,29 @@ put(struct seat *s, const uint8_t *pool, uint32_t size, uint64_t seq)
 		return false;
 	memcpy(room, pool + (seq % POOL) * size, size);
 	memcpy(room, &seq, sizeof seq);
+	memcpy(room + sizeof seq, &sent_ns, sizeof sent_ns);
 	ring_commit(&s->tx, size);
 	return true;
+}
+
+/* Bursts at a fixed rate, whatever becomes of them. */
+_Noreturn static void
+send_bursts(uint32_t size)
+{
+	struct seat *s = &seats[0];
+	uint8_t *pool = calloc(POOL, size);
+	uint64_t seq = 0, next = sys_mono_ns();
+
+	BUG_ON(pool == NULL);
+	for (;;) {
+		while (sys_mono_ns() < next)
+			;
+		next += pace_us * UINT64_C(1000);
+		for (unsigned i = 0; i < BURST; i++)
+			seq += put(s, pool, size, seq);
+		if (ring_publish(&s->tx))
+			bell_ring(s->bell[0]);
+	}
 }
 
 _Noreturn static void
@@ -167,6 +198,17 @@ send_frames(uint32_t size)
 	}
 }
 
+static void
+way_note(const uint8_t *stamp)
+{
+	uint64_t sent_ns;
+
+	memcpy(&sent_ns, stamp, sizeof sent_ns);
+	if (tally->ways < WAYS_MAX)
+		tally->way_ns[tally->ways++] =
+		    (uint32_t)(sys_mono_ns() - sent_ns);
+}
+
 /* A batch of one port; returns how many frames there were. */
 static unsigned
 take(struct seat *s, uint32_t size, uint64_t *next, uint8_t *to)
@@ -183,6 +225,8 @@ take(struct seat *s, uint32_t size, uint64_t *next, uint8_t *to)
 		if (f.len != size || seq != *next)
 			tally->bad++;
 		*next = seq + 1;
+		if (pace_us != 0 && seq % BURST == 0)
+			way_note(to + at + sizeof seq);
 		at += f.len;
 		n++;
 	}
@@ -199,8 +243,8 @@ receive_frames(uint32_t size)
 	struct pollfd bells[PORTS_MAX];
 
 	for (unsigned i = 1; i < port_count; i++)
-		bells[i - 1] = (struct pollfd){
-		    .fd = seats[i].bell[0], .events = POLLIN};
+		bells[i - 1] =
+		    (struct pollfd){.fd = seats[i].bell[0], .events = POLLIN};
 	for (;;) {
 		unsigned got = 0;
 
@@ -226,6 +270,13 @@ run_lane(int control)
 	struct loop *loop = loop_new();
 
 	BUG_ON(loop == NULL || lane_process_init(&lp, loop, control) < 0);
+	if (no_poll) {
+		static struct lane_ops quiet;
+
+		quiet = *lp.lane->ops;
+		quiet.yield = NULL;
+		lp.lane->ops = &quiet;
+	}
 	exit(loop_run(loop));
 }
 
@@ -310,10 +361,10 @@ closed(void *self, int reason)
 }
 
 struct sample {
-	double rate;	 /* deliveries per second */
-	double cpu_ns;	 /* of all processes, per delivery */
-	double lane_ns;	 /* of the lane, per delivery */
-	uint64_t bells;	 /* rung by the lane, per million deliveries */
+	double rate;      /* deliveries per second */
+	double cpu_ns;    /* of all processes, per delivery */
+	double lane_ns;   /* of the lane, per delivery */
+	uint64_t bells;   /* rung by the lane, per million deliveries */
 	uint64_t held_us; /* sources waited for receivers */
 	uint64_t lost;
 };
@@ -353,7 +404,7 @@ measure(uint32_t size)
 	c = chan_new(loop, ends[0], false, &chan_ops, NULL);
 	plan_send(c);
 	pid[1] = spawn(receive_frames, size, -1);
-	pid[2] = spawn(send_frames, size, -1);
+	pid[2] = spawn(pace_us ? send_bursts : send_frames, size, -1);
 	nap(50);
 	for (int i = 0; i < 3; i++)
 		cpu[i] = cpu_ns(pid[i]);
@@ -392,6 +443,29 @@ by_value(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
+static int
+by_time(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static void
+pace(uint32_t size)
+{
+	for (unsigned i = 0; i < SAMPLES; i++) {
+		struct sample s = measure(size);
+		uint64_t n = tally->ways;
+
+		qsort(tally->way_ns, n, sizeof(uint32_t), by_time);
+		printf("  %2u ports %5u B, 8 frames each %u us: way %u ns "
+		       "(p99 %u), lane %.0f ns cpu for a frame, lost %lu\n",
+		    port_count, size, pace_us, tally->way_ns[n / 2],
+		    tally->way_ns[n - n / 100 - 1], s.lane_ns, s.lost);
+	}
+}
+
 static uint64_t
 bench(uint32_t size)
 {
@@ -419,9 +493,8 @@ bench(uint32_t size)
 	printf("{\"what\": \"lane%s\", \"ports\": %u, \"size\": %u, "
 	       "\"ratio\": %.3f, \"least\": %.3f, \"most\": %.3f, "
 	       "\"mpps\": %.2f, \"lost\": %lu}\n",
-	    port_count == 2 ? "" : "-16", port_count, size,
-	    ratio[SAMPLES / 2], ratio[0], ratio[SAMPLES - 1],
-	    rate[SAMPLES / 2], lost);
+	    port_count == 2 ? "" : "-16", port_count, size, ratio[SAMPLES / 2],
+	    ratio[0], ratio[SAMPLES - 1], rate[SAMPLES / 2], lost);
 	(void)fflush(stdout);
 	return lost;
 }
@@ -438,6 +511,10 @@ main(int argc, char **argv)
 			json = true;
 		else if (strcmp(argv[i], "--pin") == 0)
 			pinned = true;
+		else if (strcmp(argv[i], "--no-poll") == 0)
+			no_poll = true;
+		else if (i + 1 < argc && strcmp(argv[i], "--pace") == 0)
+			pace_us = (unsigned)atoi(argv[++i]);
 		else if (i + 1 < argc && strcmp(argv[i], "--ms") == 0)
 			run_ms = (unsigned)atoi(argv[++i]);
 		else if (i + 1 < argc && strcmp(argv[i], "--ports") == 0)
@@ -452,7 +529,9 @@ main(int argc, char **argv)
 	for (unsigned ports = 2; ports <= 16; ports += 14) {
 		port_count = only_ports != 0 ? only_ports : ports;
 		for (unsigned i = 0; i < 2; i++)
-			if (only_size == 0 || only_size == sizes[i])
+			if (pace_us != 0)
+				pace(sizes[i]);
+			else if (only_size == 0 || only_size == sizes[i])
 				lost += bench(sizes[i]);
 		if (only_ports != 0)
 			break;

@@ -22,8 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* --- in the fake broker
- * -------------------------------------------------------- */
+/* --- in the fake broker ----------------------------------------------- */
 
 #define GOT_FDS_MAX 3
 
@@ -149,8 +148,7 @@ ask(const struct launch_msg *msg, uint32_t answer)
 			    got.msg.result.error, got.msg.result.text);        \
 	} while (0)
 
-/* --- in the test
- * ------------------------------------------------------------------- */
+/* --- in the test ------------------------------------------------------ */
 
 struct outcome {
 	int status; /* exit code of bulkheadd, or 128 + signal, -1: hung */
@@ -197,6 +195,7 @@ launch(char *const *argv, uid_t uid, int *err)
 		exit(1);
 	pid = fork();
 	if (pid == 0) {
+		(void)dup2(log[1], STDOUT_FILENO);
 		(void)dup2(log[1], STDERR_FILENO);
 		if (uid != 0 && geteuid() == 0 &&
 		    (setresgid(uid, uid, uid) < 0 ||

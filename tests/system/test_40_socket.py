@@ -169,7 +169,7 @@ def test_with_qemu(qmp, tap, peer, closing, mode):
                    f"local.port={back},remote.type=inet,remote.host=127.0.0.1,"
                    f"remote.port={out.getsockname()[1]}")
         a, b = free_port(), free_port(socket.SOCK_DGRAM)
-        path = qmp.daemon.path("q.sock")
+        path = qmp.daemon.path("q")
         ours, theirs = {
             "listen": ({"listen": f"127.0.0.1:{a}"},
                        f"socket,id=far,connect=127.0.0.1:{a}"),

@@ -1,7 +1,6 @@
 """Netdev type dump: a capture file that other tools read."""
 
 import os
-import resource
 import struct
 import subprocess
 
@@ -58,8 +57,7 @@ def test_every_frame_is_recorded(qmp, end):
     assert [r[:2] for r in found] == sorted(r[:2] for r in found)
     said = subprocess.run(["tcpdump", "-n", "-e", "-r", path], check=True,
                           text=True, capture_output=True)
-    assert len(said.stdout.splitlines()) == 1000
-    assert "0x88b5" in said.stdout
+    assert said.stdout.count("ethertype Unknown (0x88b5)") == 1000
 
 
 def test_len_cuts_what_is_kept(qmp, end):
@@ -89,32 +87,30 @@ def test_the_file_is_ours_and_regular(qmp, tmp_path):
 
 
 def test_capture_is_private(qmp):
-    assert os.stat(dump(qmp)).st_mode & 0o077 == 0
+    assert os.stat(dump(qmp)).st_mode & 0o027 == 0
 
 
-def test_full_disk_is_told_and_counted(bulkhead):
-    """A limit on the size of files stands for the full disk."""
-    limit = 1 << 20
-
-    daemon = bulkhead("-nodefaults", before=(
-        "prlimit", f"--fsize={limit}:{limit}", "--"))
-    qmp = daemon.qmp()
-    qmp.daemon = daemon
-    path = daemon.path("a.sock")
-    qmp.cmd("netdev_add", type="socket", id="a", listen=path)
-    qmp.cmd("netdev_add", type="hubport", id="p-a", hubid=0, netdev="a")
-    file = dump(qmp)
-    with Stream.connect(path).sock as sock:
-        qmp.event("NETDEV_STREAM_CONNECTED", netdev_id="a")
-        Stream(sock).send(*(frame(i, 1500) for i in range(2000)))
+def test_full_disk_is_told_and_counted(qmp, end):
+    """A small file system of its own fills up; room helps at once."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    disk = qmp.daemon.path("disk")
+    os.mkdir(disk)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "bh-disk", disk],
+                   check=True)
+    try:
+        file = os.path.join(disk, "d.pcap")
+        qmp.cmd("netdev_add", type="dump", id="d", file=file)
+        qmp.cmd("netdev_add", type="hubport", id="p-d", hubid=0, netdev="d")
+        end.send(*(frame(i, 1500) for i in range(2000)))
         qmp.event("BACKEND_NOTICE", id="d")
 
         def all_counted():
             c = qmp.counters("d")
-            lost = sum(v for k, v in c.items() if "drop" in k and "tx-" not in k)
-            return c["out-frames"] + lost >= 2000
+            lost = sum(v for k, v in c.items() if k.startswith(("out-drop", "rx-drop")))
+            return c["out-frames"] + lost == 2000 and lost > 1000
         until(all_counted, 10, "2000 counted frames")
-    qmp.cmd("netdev_del", id="d")
-    assert os.path.getsize(file) <= limit
-    assert records(file)
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != limit
+        qmp.cmd("netdev_del", id="d")
+        assert len(records(file)) > 600
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)

@@ -137,11 +137,12 @@ def test_a_lane_is_mended_when_idle_too(qmp):
     for turn in range(5):
         kill_and_wait(qmp, lane_of(qmp, 0))
         a.send(frame(turn))
-        assert b.numbers(1) == [turn]
+        # the last batch may come twice
+        until(lambda n=turn: b.numbers(1) == [n], 10, f"frame {turn}")
 
 
 def test_reconnecting_backend_comes_back_by_itself(qmp, closing):
-    path = qmp.daemon.path("far.sock")
+    path = qmp.daemon.path("far")
     far = closing(Listener(path))
     qmp.cmd("netdev_add", type="socket", id="s", connect=path)
     qmp.cmd("netdev_add", type="hubport", id="p-s", hubid=0, netdev="s")
@@ -168,13 +169,11 @@ def test_dump_does_not_lose_its_file(qmp):
     until(lambda: os.path.getsize(path) == 24 + 150 * 76, 5, "150 records")
 
 
-@pytest.mark.parametrize("signo", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM])
-def test_other_deaths(qmp, signo):
+def test_death_by_abort(qmp):
+    """As a failed assertion dies. (As first process of its pid namespace it
+    does not hear the usual signals from outside.)"""
     pair(qmp, 0, "a")
-    before = process(qmp, "a")
-    os.kill(before["pid"], signo)
-    qmp.event("BACKEND_EXITED", id="a")
-    qmp.event("BACKEND_RESTARTED", id="a")
+    kill_and_wait(qmp, "a", signal.SIGABRT)
 
 
 def test_a_stopped_process_is_found_and_replaced(qmp):

@@ -98,7 +98,8 @@ def test_without_policy_root_opens_nothing_outside(qmp, tmp_path):
                     {"type": "dump", "file": qmp.daemon.path("../escape")},
                     {"type": "user", "tftp": str(tmp_path)}):
         error = qmp.refused("netdev_add", id="x", **options)
-        assert "policy" in error.desc or "outside" in error.desc, error
+        assert any(word in error.desc for word in (
+            "policy", "outside", "absolute path without")), error
     assert os.listdir(tmp_path) == []
     assert not os.path.exists(os.path.join(qmp.daemon.run_dir, "..", "escape"))
 

@@ -184,6 +184,8 @@ test_errors_are_one_line_that_names_the_option(void **state)
 	    W("--run-dir=/r"));
 	REFUSED("option '--nodefaults' doesn't allow an argument",
 	    W("--nodefaults=1"));
+	REFUSED("-name n,process=p: only a name is available in this build",
+	    W("-name"), W("n,process=p"));
 	REFUSED("-nic user: not available in this build", W("-nic"), W("user"));
 	REFUSED("-add-fd fd=3,set=1: not available in this build", W("-add-fd"),
 	    W("fd=3,set=1"));

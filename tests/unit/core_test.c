@@ -34,8 +34,7 @@ add_socket(const char *id, struct answer *a)
 }
 
 static void
-add_hubport(const char *id, int32_t hubid, const char *netdev,
-    struct answer *a)
+add_hubport(const char *id, int32_t hubid, const char *netdev, struct answer *a)
 {
 	struct netdev nd = {.id = text(id), .type = NET_CLIENT_DRIVER_HUBPORT};
 
@@ -64,7 +63,8 @@ assert_ok(const struct answer *a)
 static enum fate next_backend, next_lane;
 static unsigned fates_left;
 
-/* The first `fates_left` processes of a kind have the fate, then all is well. */
+/* The first `fates_left` processes of a kind have the fate, then all is well.
+ */
 static enum fate
 scripted(uint32_t slot, bool is_lane)
 {
@@ -340,8 +340,7 @@ test_a_lane_that_dies_comes_back_with_its_ports(void **state)
 	assert_int_equal(kit_events[EVENT_BACKEND_EXITED], 1);
 	assert_int_equal(kit_events[EVENT_BACKEND_RESTARTED], 1);
 	/* Nobody else noticed. */
-	assert_int_equal(
-	    netdev_by_id(&kit_core->netdevs, "a")->restarts, 0);
+	assert_int_equal(netdev_by_id(&kit_core->netdevs, "a")->restarts, 0);
 	kit_end();
 }
 
@@ -431,9 +430,9 @@ soak_command(struct answer *a)
 		break;
 	default:
 		memset(a, 0, sizeof *a);
-		told(a, core_set_link(kit_core, id, rand() % 2, &a->e) < 0 ?
-			    &a->e :
-			    NULL);
+		told(a, core_set_link(kit_core, id, rand() % 2, &a->e) < 0
+			    ? &a->e
+			    : NULL);
 	}
 }
 
@@ -452,14 +451,12 @@ assert_calm(void)
 {
 	struct life *nd;
 
-	TAILQ_FOREACH(nd, &kit_core->netdevs.list, entry) {
-		const struct child *lane;
-
-		if (nd->state == ND_HELD)
-			netdev_resume(nd);
-	}
+	TAILQ_FOREACH(nd, &kit_core->netdevs.list, entry)
+	if (nd->state == ND_HELD)
+		netdev_resume(nd);
 	kit_settle(200 * KIT_SECOND);
-	TAILQ_FOREACH(nd, &kit_core->netdevs.list, entry) {
+	TAILQ_FOREACH(nd, &kit_core->netdevs.list, entry)
+	{
 		const struct child *lane = kit_lane_of(nd->options.id);
 
 		assert_int_equal(nd->state, ND_RUNNING);

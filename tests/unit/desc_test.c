@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -111,6 +112,126 @@ test_counter_structs_have_the_members_of_the_counter_tables(void **state)
 		    desc_backend_counters.members[i].name, backend[i]);
 }
 
+/* One type of QEMU 2.12's net.json: members as name:type, * for optional. */
+static const struct {
+	const struct desc *d;
+	const char *members;
+} qemu_2_12[] = {
+    {&desc_netdev_none_options, ""},
+    {&desc_net_legacy_nic_options,
+	"*netdev:str *macaddr:str *model:str *addr:str *vectors:uint32 "},
+    {&desc_string, "str:str "},
+    {&desc_netdev_user_options,
+	"*hostname:str *restrict:bool *ipv4:bool *ipv6:bool *ip:str *net:str "
+	"*host:str *tftp:str *bootfile:str *dhcpstart:str *dns:str "
+	"*dnssearch:[String] *ipv6-prefix:str *ipv6-prefixlen:int "
+	"*ipv6-host:str *ipv6-dns:str *smb:str *smbserver:str "
+	"*hostfwd:[String] *guestfwd:[String] "},
+    {&desc_netdev_tap_options,
+	"*ifname:str *fd:str *fds:str *script:str *downscript:str *br:str "
+	"*helper:str *sndbuf:size *vnet_hdr:bool *vhost:bool *vhostfd:str "
+	"*vhostfds:str *vhostforce:bool *queues:uint32 *poll-us:uint32 "},
+    {&desc_netdev_socket_options,
+	"*fd:str *listen:str *connect:str *mcast:str *localaddr:str "
+	"*udp:str "},
+    {&desc_netdev_l2tpv3_options,
+	"src:str dst:str *srcport:str *dstport:str *ipv6:bool *udp:bool "
+	"*cookie64:bool *counter:bool *pincounter:bool *txcookie:uint64 "
+	"*rxcookie:uint64 txsession:uint32 *rxsession:uint32 "
+	"*offset:uint32 "},
+    {&desc_netdev_vde_options,
+	"*sock:str *port:uint16 *group:str *mode:uint16 "},
+    {&desc_netdev_dump_options, "*len:size *file:str "},
+    {&desc_netdev_bridge_options, "*br:str *helper:str "},
+    {&desc_netdev_hub_port_options, "hubid:int32 *netdev:str "},
+    {&desc_netdev_netmap_options, "ifname:str *devname:str "},
+    {&desc_netdev_vhost_user_options,
+	"chardev:str *vhostforce:bool *queues:int "},
+    {&desc_netdev, "id:str type:NetClientDriver "},
+    {&desc_net_legacy, "*vlan:int32 *id:str *name:str opts:"
+		       "NetLegacyOptions "},
+    {&desc_net_legacy_options, "type:NetLegacyOptionsType "},
+    {&desc_rx_filter_info,
+	"name:str promiscuous:bool multicast:RxState unicast:RxState "
+	"vlan:RxState broadcast-allowed:bool multicast-overflow:bool "
+	"unicast-overflow:bool main-mac:str vlan-table:[int] "
+	"unicast-table:[str] multicast-table:[str] "},
+    {&desc_set_link_args, "name:str up:bool "},
+    {&desc_netdev_del_args, "id:str "},
+    {&desc_query_rx_filter_args, "*name:str "},
+    {&desc_nic_rx_filter_changed_data, "*name:str path:str "},
+};
+
+/* What we added to QEMU's types; must be optional. */
+static const char *const added[] = {"domainname", "tftp-server-name",
+    "host-loopback", "reconnect-ms", "flow", "ring-size"};
+
+static bool
+is_added(const struct desc_member *m)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof added / sizeof *added; i++) {
+		if (m->optional && strcmp(m->name, added[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+test_net_json_has_the_members_of_qemu_2_12_by_name_and_type(void **state)
+{
+	char text[1024];
+	size_t i, k;
+
+	(void)state;
+	for (i = 0; i < sizeof qemu_2_12 / sizeof *qemu_2_12; i++) {
+		const struct desc *d = qemu_2_12[i].d;
+		size_t used = 0;
+
+		text[0] = 0;
+		for (k = 0; k < d->member_count; k++) {
+			const struct desc_member *m = &d->members[k];
+
+			if (is_added(m))
+				continue;
+			used += (size_t)snprintf(text + used,
+			    sizeof text - used, "%s%s:%s ",
+			    m->optional ? "*" : "", m->name, m->type->name);
+			assert_true(used < sizeof text);
+		}
+		assert_string_equal(text, qemu_2_12[i].members);
+	}
+}
+
+static void
+test_net_json_has_the_values_of_qemu_2_12(void **state)
+{
+	static const struct {
+		const struct desc *d;
+		const char *values;
+	} rows[] = {
+	    {&desc_net_client_driver,
+		"none nic user tap l2tpv3 socket vde dump bridge hubport "
+		"netmap vhost-user "},
+	    {&desc_net_legacy_options_type,
+		"none nic user tap l2tpv3 socket vde dump bridge netmap "
+		"vhost-user "},
+	    {&desc_net_filter_direction, "all rx tx "},
+	    {&desc_rx_state, "normal none all "},
+	};
+	char text[256];
+	size_t i, k, used;
+
+	(void)state;
+	for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+		for (used = 0, k = 0; k < rows[i].d->name_count; k++)
+			used += (size_t)snprintf(text + used,
+			    sizeof text - used, "%s ", rows[i].d->names[k]);
+		assert_string_equal(text, rows[i].values);
+	}
+}
+
 static void
 test_text_is_utf8_without_nul_overlong_or_surrogate(void **state)
 {
@@ -164,6 +285,9 @@ main(void)
 	    cmocka_unit_test(test_absent_equals_only_absent),
 	    cmocka_unit_test(
 		test_counter_structs_have_the_members_of_the_counter_tables),
+	    cmocka_unit_test(
+		test_net_json_has_the_members_of_qemu_2_12_by_name_and_type),
+	    cmocka_unit_test(test_net_json_has_the_values_of_qemu_2_12),
 	    cmocka_unit_test(
 		test_text_is_utf8_without_nul_overlong_or_surrogate),
 	    cmocka_unit_test(test_integers_keep_sign_and_width),

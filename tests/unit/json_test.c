@@ -142,6 +142,17 @@ test_netdev_errors_have_the_words_that_clients_know(void **state)
 		"Parameter 'queues' expects uint64"},
 	    {"{\"id\":\"a\",\"type\":\"tap\",\"sndbuf\":1.5}",
 		"Parameter 'sndbuf' expects uint64"},
+	    {"[]", "Invalid parameter type for 'null', expected: object"},
+	};
+
+	(void)state;
+	CHECK(&desc_netdev, rows);
+}
+
+static void
+test_errors_in_lists_name_the_item(void **state)
+{
+	static const struct row rows[] = {
 	    {"{\"id\":\"a\",\"type\":\"user\",\"hostfwd\":5}",
 		"Invalid parameter type for 'hostfwd', expected: array"},
 	    {"{\"id\":\"a\",\"type\":\"user\",\"dnssearch\":[5]}",
@@ -155,7 +166,6 @@ test_netdev_errors_have_the_words_that_clients_know(void **state)
 	    {"{\"id\":\"a\",\"type\":\"user\",\"hostfwd\":[{\"str\":\"x\","
 	     "\"y\":1}]}",
 		"Parameter 'hostfwd[0].y' is unexpected"},
-	    {"[]", "Invalid parameter type for 'null', expected: object"},
 	};
 
 	(void)state;
@@ -329,6 +339,7 @@ main(void)
 	    cmocka_unit_test(test_every_type_comes_back_from_its_json),
 	    cmocka_unit_test(
 		test_netdev_errors_have_the_words_that_clients_know),
+	    cmocka_unit_test(test_errors_in_lists_name_the_item),
 	    cmocka_unit_test(test_netdev_takes_texts_for_scalars_as_in_2_12),
 	    cmocka_unit_test(test_other_commands_take_no_texts_for_scalars),
 	    cmocka_unit_test(test_nested_errors_name_the_whole_path),

@@ -4,10 +4,12 @@
 #include "gen/types.h"
 #include "proto/keyval.h"
 #include "proto/scalar.h"
+#include "tests/unit/value_kit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +135,98 @@ test_ipv6_net_is_split(void **state)
 	desc_free(&desc_netdev, &n);
 }
 
+/* A value of one item as option text. */
+static void
+print_value(FILE *f, const struct desc *d, const void *v)
+{
+	const char *p;
+	uint64_t n;
+
+	if (d->kind == DESC_STRUCT) /* String */
+		d = d->members[0].type;
+	if (d->kind == DESC_STR) {
+		for (p = *(char *const *)v; *p; p++)
+			fprintf(f, *p == ',' ? ",%c" : "%c", *p);
+		return;
+	}
+	n = d->kind == DESC_BOOL ? *(const bool *)v : desc_int_get(d, v);
+	if (d->kind == DESC_BOOL)
+		fputs(n ? "on" : "off", f);
+	else if (d->kind == DESC_ENUM)
+		fputs(d->names[n], f);
+	else if (d->kind == DESC_INT)
+		fprintf(f, "%lld", (long long)n);
+	else
+		fprintf(f, "%llu", (unsigned long long)n);
+}
+
+static void
+print_members(FILE *f, const struct desc *d, const void *v)
+{
+	const struct desc_list *list;
+	size_t i, k;
+
+	for (i = 0; i < d->member_count; i++) {
+		const struct desc_member *m = &d->members[i];
+
+		if (!desc_present(m, v))
+			continue;
+		list = desc_value(m, v);
+		for (k = 0; m->type->kind == DESC_LIST && k < list->count;
+		     k++) {
+			fprintf(f, "%s=", m->name);
+			print_value(f, m->type->item,
+			    (char *)list->items + k * m->type->item->bytes);
+			fputc(',', f);
+		}
+		if (m->type->kind == DESC_LIST)
+			continue;
+		fprintf(f, "%s=", m->name);
+		print_value(f, m->type, desc_value(m, v));
+		fputc(',', f);
+	}
+}
+
+/* A list that is there and empty cannot be written as an option. */
+static void
+drop_empty_lists(struct netdev_user_options *o)
+{
+	o->has_dnssearch = o->has_dnssearch && o->dnssearch.count;
+	o->has_hostfwd = o->has_hostfwd && o->hostfwd.count;
+	o->has_guestfwd = o->has_guestfwd && o->guestfwd.count;
+}
+
+static void
+test_every_netdev_comes_back_from_its_option_text(void **state)
+{
+	struct dice r = {2018};
+	struct netdev a, b;
+	struct err e;
+	size_t i, size;
+	char *text;
+	FILE *f;
+
+	(void)state;
+	for (i = 0; i < 3000; i++) {
+		memset(&a, 0, sizeof a);
+		memset(&b, 0, sizeof b);
+		value_fill(&r, &desc_netdev, &a);
+		if (a.type == NET_CLIENT_DRIVER_USER)
+			drop_empty_lists(&a.u.user);
+		f = open_memstream(&text, &size);
+		assert_non_null(f);
+		print_members(f, &desc_netdev, &a);
+		print_members(f, desc_branch_of(&desc_netdev, &a), &a.u);
+		fclose(f);
+		if (keyval_decode(&desc_netdev, &b, text, "type", &e) < 0)
+			fail_msg("%s: %s", text, e.text);
+		assert_true(desc_equal(&desc_netdev, &a, &b));
+		free(text);
+		desc_free(&desc_netdev, &a);
+		desc_free(&desc_netdev, &b);
+	}
+}
+
 static void
 test_errors_have_the_words_that_users_know(void **state)
 {
@@ -244,6 +338,7 @@ main(void)
 		test_members_of_a_mandatory_struct_may_stand_alone),
 	    cmocka_unit_test(test_booleans_may_be_short),
 	    cmocka_unit_test(test_ipv6_net_is_split),
+	    cmocka_unit_test(test_every_netdev_comes_back_from_its_option_text),
 	    cmocka_unit_test(test_errors_have_the_words_that_users_know),
 	    cmocka_unit_test(test_sizes_have_suffixes_and_fractions),
 	    cmocka_unit_test(test_too_much_is_refused),

@@ -129,8 +129,7 @@ test_a_dripper_costs_its_patience_once_in_half_a_ring(void **state)
 	}
 	refills = drained * 1008 / (KIT_BYTES / 2);
 	assert_true(refills > 10);
-	assert_true(
-	    count(1, LC_HELD_NS) <= (refills + 1) * LANE_PATIENCE_NS);
+	assert_true(count(1, LC_HELD_NS) <= (refills + 1) * LANE_PATIENCE_NS);
 	assert_true(count(1, LC_RX_DROP_FULL) > 0);
 	kit_end();
 }

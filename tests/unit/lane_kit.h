@@ -13,6 +13,7 @@
 #include "proto/sys.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -22,9 +23,9 @@
 
 #include <cmocka.h>
 
-#define PENS	  8
+#define PENS      8
 #define KIT_BYTES ((size_t)RING_BYTES_MIN)
-#define FAULTS	  16
+#define FAULTS    16
 
 /* What every test frame begins with. */
 struct mark {
@@ -297,10 +298,9 @@ kit_run(void)
 
 	for (size_t i = 0; i < lane->port_count; i++) {
 		struct port *p = &lane->port[i];
-		char byte;
+		struct pollfd bell = {.fd = p->bell, .events = POLLIN};
 
-		if (p->used && p->attached &&
-		    recv(p->bell, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
+		if (p->used && p->attached && poll(&bell, 1, 0) > 0)
 			lane_bell(lane, p);
 	}
 	do {

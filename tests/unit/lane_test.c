@@ -189,8 +189,7 @@ test_plan_of_too_many_ports_is_refused(void **state)
 	kit_start("aa");
 	for (uint32_t i = 0; i < LANE_PORTS_MAX + 1; i++)
 		many[i] = (struct plan_port){.port = 100 + i, .link_up = true};
-	assert_int_equal(
-	    lane_plan(lane, 2, many, LANE_PORTS_MAX + 1), -ENOSPC);
+	assert_int_equal(lane_plan(lane, 2, many, LANE_PORTS_MAX + 1), -ENOSPC);
 	assert_int_equal(lane_plan(lane, 2, many, LANE_PORTS_MAX), -ENOSPC);
 	assert_int_equal(lane->port_count, 2);
 	pen_send(0, 2, 64);
@@ -333,8 +332,7 @@ test_work_of_one_turn_is_bounded(void **state)
 	pen_flush(0);
 	lane_bell(lane, port(0));
 	assert_int_equal(lane_turn(lane), 0); /* more to do */
-	assert_true(
-	    count(0, LC_TX_FRAMES) <= (LANE_BUDGET / 2) * BATCH_FRAMES);
+	assert_true(count(0, LC_TX_FRAMES) <= (LANE_BUDGET / 2) * BATCH_FRAMES);
 	kit_end();
 }
 
@@ -395,7 +393,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_frame_reaches_every_other_port_once),
 	    cmocka_unit_test(test_groups_do_not_hear_each_other),
-	    cmocka_unit_test(test_order_is_kept_for_each_pair_over_many_batches),
+	    cmocka_unit_test(
+		test_order_is_kept_for_each_pair_over_many_batches),
 	    cmocka_unit_test(test_frames_of_every_length_arrive_unchanged),
 	    cmocka_unit_test(test_shortest_frame_passes),
 	    cmocka_unit_test(test_alone_in_a_group_means_drained_and_counted),
@@ -405,7 +404,8 @@ main(void)
 	    cmocka_unit_test(test_plan_is_swapped_whole_or_not_at_all),
 	    cmocka_unit_test(test_plan_of_too_many_ports_is_refused),
 	    cmocka_unit_test(test_frames_for_an_absent_port_are_counted_for_it),
-	    cmocka_unit_test(test_detach_of_the_dead_counts_what_it_did_not_read),
+	    cmocka_unit_test(
+		test_detach_of_the_dead_counts_what_it_did_not_read),
 	    cmocka_unit_test(test_detach_of_the_dead_survives_a_lying_position),
 	    cmocka_unit_test(test_detach_of_another_epoch_changes_nothing),
 	    cmocka_unit_test(test_port_moves_to_another_lane_without_loss),
@@ -413,7 +413,8 @@ main(void)
 	    cmocka_unit_test(test_work_of_one_turn_is_bounded),
 	    cmocka_unit_test(test_bell_is_rung_only_when_it_was_armed),
 	    cmocka_unit_test(test_an_idle_lane_sleeps_without_a_timer),
-	    cmocka_unit_test(test_the_second_attach_of_a_port_replaces_the_first),
+	    cmocka_unit_test(
+		test_the_second_attach_of_a_port_replaces_the_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

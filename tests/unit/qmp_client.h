@@ -21,7 +21,9 @@
 
 #include <cmocka.h>
 
-#define DEADLINE_NS  UINT64_C(20000000000)
+#define DEADLINE_NS UINT64_C(20000000000)
+/* Of a millisecond each, or more */
+#define TURNS_MAX    20000u
 #define CLIENT_BYTES ((size_t)4 * 1024 * 1024)
 
 static struct loop *loop;
@@ -105,6 +107,26 @@ turn(uint64_t for_ns)
 	timer_set_ns(t, for_ns);
 	loop_run(loop);
 	timer_free(t);
+}
+
+/* Turn the loop until so many clients are connected, as the endpoint sees. */
+static inline void
+wait_sessions(size_t count)
+{
+	for (unsigned i = 0; session_count() != count; i++) {
+		assert_true(i < TURNS_MAX);
+		turn(1000000);
+	}
+}
+
+/* Turn the loop until a netdev_add is held. */
+static inline void
+wait_held(void)
+{
+	for (unsigned i = 0; fake.held == NULL; i++) {
+		assert_true(i < TURNS_MAX);
+		turn(1000000);
+	}
 }
 
 static inline void

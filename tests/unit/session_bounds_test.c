@@ -36,20 +36,17 @@ test_events_to_a_slow_reader_are_bounded(void **state)
 	static char id[60000];
 	struct backend_quarantined_data data = {.id = id, .deaths = 1};
 	struct client slow, other;
-	size_t count;
 
 	(void)state;
 	memset(id, 'a', sizeof(id) - 1);
-	turn(10000000);
-	count = session_count();
+	wait_sessions(0);
 	client_ready_to_ask(&slow);
 	client_ready_to_ask(&other);
 	for (unsigned i = 0; i < 40; i++) {
 		event_emit(EVENT_BACKEND_QUARANTINED, &data);
 		wait_lines(&other, i + 1);
 	}
-	turn(10000000);
-	assert_int_equal(session_count(), count + 1);
+	wait_sessions(1);
 	wait_lines(&slow, 0); /* what was sent, then the end */
 	assert_true(slow.ended);
 	client_close(&slow);
@@ -108,8 +105,7 @@ test_too_many_clients_are_told(void **state)
 	static struct client many[SESSION_CLIENTS_MAX + 2];
 
 	(void)state;
-	turn(10000000);
-	assert_int_equal(session_count(), 0);
+	wait_sessions(0);
 	for (size_t i = 0; i < SESSION_CLIENTS_MAX; i++) {
 		client_open(&many[i]);
 		wait_lines(&many[i], 1);
@@ -120,13 +116,13 @@ test_too_many_clients_are_told(void **state)
 		assert_string_equal(many[i].got, G("too many clients"));
 	}
 	client_close(&many[0]);
-	turn(10000000);
+	wait_sessions(SESSION_CLIENTS_MAX - 1);
 	client_open(&many[0]);
 	wait_lines(&many[0], 1);
 	assert_string_equal(many[0].got, GREETING);
 	for (size_t i = 0; i < SESSION_CLIENTS_MAX + 2; i++)
 		client_close(&many[i]);
-	turn(10000000);
+	wait_sessions(0);
 }
 
 static void
@@ -160,9 +156,9 @@ test_a_pending_command_holds_its_session_only(void **state)
 	say(&a, ASK("netdev_add", "{\"type\":\"user\",\"id\":\"u\"}"));
 	say(&a, "{\"execute\":\"query-name\",\"id\":2}");
 	assert_string_equal(ask(&b, "{\"execute\":\"query-name\"}"), OK);
+	wait_held();
 	turn(10000000);
 	assert_int_equal(a.len, 0);
-	assert_non_null(fake.held);
 	fake.hold = false;
 	call_return(fake.held, NULL, NULL);
 	fake.held = NULL;
@@ -176,23 +172,19 @@ static void
 test_disconnect_in_mid_command_drops_the_answer(void **state)
 {
 	struct client a;
-	size_t count;
 
 	(void)state;
-	turn(10000000);
-	count = session_count();
+	wait_sessions(0);
 	client_ready_to_ask(&a);
 	fake.hold = true;
 	say(&a, ASK("netdev_add", "{\"type\":\"user\",\"id\":\"u\"}"));
-	turn(10000000);
-	assert_non_null(fake.held);
+	wait_held();
 	client_close(&a);
 	turn(10000000);
 	fake.hold = false;
 	call_return(fake.held, NULL, NULL);
 	fake.held = NULL;
-	turn(10000000);
-	assert_int_equal(session_count(), count);
+	wait_sessions(0);
 }
 
 static void
@@ -206,7 +198,7 @@ test_half_close_still_gets_its_answers(void **state)
 	say(&a, ASK("netdev_add", "{\"type\":\"user\",\"id\":\"u\"}"));
 	say(&a, "{\"execute\":\"query-name\",\"id\":2}{\"exec");
 	shutdown(a.fd, SHUT_WR);
-	turn(10000000);
+	wait_held();
 	fake.hold = false;
 	call_return(fake.held, NULL, NULL);
 	fake.held = NULL;

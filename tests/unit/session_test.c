@@ -276,7 +276,7 @@ test_descriptors_are_kept_by_name_and_never_leak(void **state)
 	int fds[3] = {0, 1, 2}, fd;
 
 	(void)state;
-	turn(10000000);
+	wait_sessions(0);
 	before = open_fds();
 	client_ready_to_ask(&c);
 	send_fds(&c, GETFD("a"), fds, 3);
@@ -298,7 +298,7 @@ test_descriptors_are_kept_by_name_and_never_leak(void **state)
 	send_fds(&c, "{\"execute\":\"query-name\"}", fds, 1);
 	wait_lines(&c, 2);
 	client_close(&c);
-	turn(10000000);
+	wait_sessions(0);
 	assert_int_equal(open_fds(), before + 2);
 	/* Names outlive the session */
 	client_ready_to_ask(&c);
@@ -309,7 +309,7 @@ test_descriptors_are_kept_by_name_and_never_leak(void **state)
 	fd_close(&fd);
 	assert_false(getfd_known("a"));
 	client_close(&c);
-	turn(10000000);
+	wait_sessions(0);
 	assert_int_equal(open_fds(), before);
 }
 

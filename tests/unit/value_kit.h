@@ -31,11 +31,16 @@ value_text(struct dice *d)
 	static const char *const bits[] = {"a", "Z", "0", " ", ",", "=", "\"",
 	    "\\", "\x01", "\n", "\x7f", "\xc3\xa9", "\xe2\x82\xac",
 	    "\xf0\x9f\x98\x80", "\xef\xbf\xbf", "longer bit of text"};
-	size_t n = dice_roll(d) % 9;
+	size_t n = dice_roll(d) % 9, used = 0, len;
 	char *text = calloc(1, 200);
 
-	while (text && n--)
-		strcat(text, bits[dice_roll(d) % 16]);
+	while (text && n--) {
+		const char *bit = bits[dice_roll(d) % 16];
+
+		len = strlen(bit);
+		memcpy(text + used, bit, len);
+		used += len;
+	}
 	return text;
 }
 

@@ -1,0 +1,234 @@
+/*
+ * hostile_backend.c - a backend that lies in exactly one way.
+ *
+ * Put in the place of a backend program (libexec/bulkhead-TYPE) it takes its
+ * netdev's id for the name of its lie: `prod-ahead`, or `prod-ahead.7`. It
+ * speaks the real contract (descriptors 3 to 7, hello, ready) as far as the
+ * lie allows, through the real stages of confinement, with a list of system
+ * calls that lets it try what honest backends may not. An id that names no lie
+ * is an honest backend that throws away what it gets.
+ *
+ * The lies are in hostile_lies.h; `hostile_backend --list` prints their names.
+ *
+ * Runs in: a sandbox of its own. Trusts: nobody, and is not to be trusted.
+ * Specification: the reference on style, B5.8 and B5.9 (what a peer can do).
+ */
+#include "gen/control.h"
+#include "gen/schema.h"
+#include "proto/bell.h"
+#include "proto/chan.h"
+#include "proto/counter.h"
+#include "proto/launch.h"
+#include "proto/log.h"
+#include "proto/loop.h"
+#include "proto/ring.h"
+#include "proto/sys.h"
+#include "sandbox/confine.h"
+#include "tests/hostile/hostile_lies.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+/* After ready, time for the lane to take up the port. */
+#define LIE_AFTER_NS UINT64_C(100000000)
+
+static struct hostile self;
+
+/* --- the honest part
+ * ------------------------------------------------------------ */
+
+static void
+lie_now(void *arg)
+{
+	struct hostile *h = arg;
+
+	if (h->lie->tell(h))
+		timer_set_ns(h->timer, LIE_AFTER_NS / 100);
+}
+
+/* Throw away what came, ask for a bell at the next. */
+static void
+bell_readable(void *arg, unsigned events)
+{
+	struct hostile *h = arg;
+	struct frame f;
+
+	(void)events;
+	(void)bell_clear(FD_PORT_BELL);
+	do {
+		while (ring_next(&h->rx, &f) == 1)
+			h->frames++;
+		if (ring_release(&h->rx))
+			bell_ring(FD_PORT_BELL);
+	} while (ring_arm(&h->rx) == 1);
+}
+
+static void
+launcher_readable(void *arg, unsigned events)
+{
+	(void)events;
+	loop_stop(arg, 0);
+}
+
+static const struct sysrule rules[] = {
+    SYS(ftruncate, "to try it on sealed memory"),
+    SYS(fallocate, "to try a hole in sealed memory"),
+    SYS(fcntl, "to clear the O_NONBLOCK that both ends share"),
+    SYS(shutdown, "to shut bells and channels"),
+    SYS(mmap, "to map the other's memory writable"),
+    SYS(mprotect, "to make it writable"),
+};
+
+static void
+lock(void)
+{
+	static const struct syslist list = {
+	    .role = "hostile",
+	    .rules = rules,
+	    .count = sizeof rules / sizeof *rules,
+	};
+
+	confine_lock(&list);
+	confine_ready();
+}
+
+int
+backend_on_configure(void *arg, uint32_t seq, const struct ctl_configure *m)
+{
+	struct hostile *h = arg;
+	const struct ctl_ready ready = {.connected = true};
+	size_t bytes = (size_t)m->ring_bytes;
+	void *own, *peer;
+
+	BUG_ON(!ring_bytes_valid(bytes));
+	h->mem_bytes = port_bytes(bytes);
+	BUG_ON(sys_map(FD_PORT_OWN, h->mem_bytes, true, &own) < 0);
+	BUG_ON(sys_map(FD_PORT_PEER, h->mem_bytes, false, &peer) < 0);
+	h->own = own;
+	h->peer = peer;
+	ring_tx_attach(&h->tx, own, peer, bytes);
+	ring_rx_attach(&h->rx, own, peer, bytes);
+	if (lies_at(h, AT_READY)) {
+		(void)h->lie->tell(h);
+		return 0;
+	}
+	lock();
+	(void)ctl_send_ready(h->control, seq, &ready);
+	if (watch_new(h->loop, FD_PORT_BELL, WATCH_READ, bell_readable, h) ==
+	    NULL)
+		abort();
+	bell_readable(h, WATCH_READ);
+	if (lies_at(h, RUNNING))
+		timer_set_ns(h->timer, LIE_AFTER_NS);
+	return 0;
+}
+
+int
+backend_on_connection(
+    void *arg, uint32_t seq, const struct ctl_connection *m, int *fds)
+{
+	(void)arg, (void)seq, (void)m;
+	fd_close(&fds[0]);
+	return 0;
+}
+
+int
+backend_on_ping(void *arg, uint32_t seq, const struct ctl_ping *m)
+{
+	struct hostile *h = arg;
+	const struct ctl_pong answer = {0};
+
+	(void)m;
+	(void)ctl_send_pong(h->control, seq, &answer);
+	return 0;
+}
+
+int
+backend_on_stop(void *arg, uint32_t seq, const struct ctl_stop *m)
+{
+	struct hostile *h = arg;
+
+	(void)seq, (void)m;
+	loop_stop(h->loop, 0);
+	return 0;
+}
+
+int
+backend_on_backend_stats_ask(
+    void *arg, uint32_t seq, const struct ctl_backend_stats_ask *m)
+{
+	struct hostile *h = arg;
+	uint64_t counters[BC_COUNT] = {[BC_OUT_FRAMES] = h->frames};
+	const struct ctl_backend_stats answer = {
+	    .counters = {.count = BC_COUNT, .items = counters},
+	};
+
+	(void)m;
+	(void)ctl_send_backend_stats(h->control, seq, &answer);
+	return 0;
+}
+
+static int
+message(void *arg, const uint8_t *buf, size_t len, int *fds, size_t fd_count)
+{
+	return backend_dispatch(arg, CTL_ROLE_BROKER, buf, len, fds, fd_count);
+}
+
+static void
+closed(void *arg, int reason)
+{
+	(void)arg;
+	(void)reason;
+}
+
+static const struct chan_ops chan_ops = {message, closed};
+
+static void
+hello(struct hostile *h, const char *type)
+{
+	char hash[64], role[64];
+	const struct ctl_hello m = {.schema = hash, .role = role};
+
+	(void)snprintf(hash, sizeof hash, "%s", schema_hash);
+	(void)snprintf(role, sizeof role, "%s", type);
+	(void)ctl_send_hello(h->control, 0, &m);
+}
+
+/* The type in whose place we are: the end of bulkhead-TYPE. */
+static const char *
+type_of(const char *path)
+{
+	const char *dash = strrchr(path, '-');
+
+	return dash != NULL ? dash + 1 : "dump";
+}
+
+int
+main(int argc, char **argv)
+{
+	struct hostile *h = &self;
+
+	if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+		for (size_t i = 0; i < sizeof lies / sizeof *lies; i++)
+			(void)puts(lies[i].name);
+		return 0;
+	}
+	confine_begin("hostile");
+	h->lie = lie_of(confine_id());
+	h->loop = loop_new();
+	BUG_ON(h->loop == NULL);
+	h->timer = timer_new(h->loop, lie_now, h);
+	BUG_ON(watch_new(h->loop, FD_LAUNCHER, WATCH_READ, launcher_readable,
+		   h->loop) == NULL);
+	if (lies_at(h, AT_START))
+		(void)h->lie->tell(h);
+	h->control = chan_new(h->loop, FD_CONTROL, 1, &chan_ops, h);
+	BUG_ON(h->control == NULL || h->timer == NULL);
+	if (lies_at(h, AT_HELLO))
+		(void)h->lie->tell(h);
+	else
+		hello(h, type_of(argv[0]));
+	return loop_run(h->loop);
+}
