@@ -12,7 +12,8 @@
  * takes less than it got. The batch's lengths are private from the moment the
  * ring gave them, and its bytes are released only when all of it is done.
  * Sleeping: while batches come faster than SPIN_NS, an empty ring is looked at
- * again for that long, yielding the CPU in between, before the bell is armed.
+ * again for that long, yielding the CPU in between, before the bell is armed;
+ * not when others want the CPU, which a slow yield shows.
  * "Again" is a descriptor that is always readable: watched, it makes the loop
  * turn; the loop's other descriptors have their turn in each round.
  */
@@ -35,6 +36,8 @@
 #define TURN_BATCHES 4u
 /* Looking at an empty ring for longer costs more than sleeping. */
 #define SPIN_NS 50000u
+/* A yield that takes so long has let others run. */
+#define CONTENDED_NS 8000u
 /* Weight of the newest gap is 1/8; longer gaps count as this. */
 #define GAP_NS_MAX 1000000u
 #define STALL_NS   1000000000u
@@ -283,15 +286,31 @@ note_gap(struct backend *be)
 	be->frames_ns = now;
 }
 
+/* Is looking again soon better than sleeping? */
+static bool
+may_spin(struct backend *be)
+{
+	uint64_t now = sys_mono_ns(), before = be->looked_ns;
+
+	be->looked_ns = 0;
+	if (be->gap_ns >= SPIN_NS || now - be->frames_ns >= SPIN_NS)
+		return false;
+	/* Others wanted the processor when we last gave it: leave it. */
+	if (before != 0 && now - before >= CONTENDED_NS)
+		return false;
+	be->looked_ns = now;
+	return true;
+}
+
 /* Nothing left: look again soon, or sleep until the bell. */
 static void
 rest(struct backend *be)
 {
 	int rc;
 
-	if (be->gap_ns < SPIN_NS && sys_mono_ns() - be->frames_ns < SPIN_NS) {
-		(void)sched_yield();
+	if (may_spin(be)) {
 		watch_set(be->again_watch, WATCH_READ);
+		(void)sched_yield();
 		return;
 	}
 	rc = ring_arm(&be->rx);

@@ -64,6 +64,8 @@ struct backend {
 	bool pumping;       /* in the type's frames(): no second time */
 	uint64_t frames_ns; /* when the ring last had frames */
 	uint64_t gap_ns;    /* running average between such times */
+	uint64_t
+	    looked_ns; /* when an empty ring was last looked at; 0: slept */
 
 	/* what the broker has been told, or will be with `ready` */
 	bool ready, connected;

@@ -410,8 +410,9 @@ core_quit(struct core *c, int code, const char *reason)
 
 	if (c->quitting)
 		return;
-	log_event(LOG_INFO, "broker.quit", "code=%d reason=%s", code,
-	    log_quote(reason ? reason : ""));
+	/* A start that failed has said why, in one line. */
+	log_event(code == 0 ? LOG_INFO : LOG_DEBUG, "broker.quit",
+	    "code=%d reason=%s", code, log_quote(reason ? reason : ""));
 	c->quitting = true;
 	c->quit_code = code;
 	islands_stop(c->islands);

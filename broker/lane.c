@@ -357,6 +357,12 @@ lane_bell(struct lane *l, struct port *p)
 		lane_port_fault(p, "bell");
 		return;
 	}
+	/* Its position is looked at also while its ring has room: a lie is
+	 * found at the next bell, not megabytes later. */
+	if (ring_tx_refresh(&p->out) < 0) {
+		lane_port_fault(p, "rx-ring");
+		return;
+	}
 	if (p->holding) {
 		lane_hold_look(p);
 		useful = !p->holding;

@@ -41,6 +41,12 @@
  * loss. A space event is set at half the ring, so that a producer is woken
  * once in half a ring and not for every frame.
  *
+ * Lines. What counts is how many cache lines change their processor. prod and
+ * cons do with every batch; the event words, read with every batch, hardly
+ * ever change, so they have lines of their own. Positions of the peer are
+ * cached until they do not do. A batch is published while the producer's
+ * first cache still holds it. A consumer fetches ahead (RING_AHEAD_BYTES).
+ *
  * The end of the area. A record does not wrap: when the rest is too short, a
  * pad record fills it. The pad is published together with the record behind
  * it, never alone, so a consumer never moves over a pad without handing out a

@@ -94,7 +94,13 @@ struct frame {
 	uint32_t len;        /* bytes, FRAME_BYTES_MIN..FRAME_BYTES_MAX */
 };
 
-/* Producer's private half. */
+/*
+ * The two private halves. A loop over a batch works on a local copy of the
+ * struct and stores it back at the end: the positions then stay in registers,
+ * while a store of a frame's bytes would make the compiler read them again.
+ */
+
+/* Producer's half. */
 struct ring_tx {
 	struct ring_page *own;        /* borrowed mapping, writable */
 	const struct ring_page *peer; /* borrowed mapping, read-only */
@@ -109,7 +115,7 @@ struct ring_tx {
 	uint32_t batch;    /* records since the last publish */
 };
 
-/* Consumer's private half. */
+/* Consumer's half. */
 struct ring_rx {
 	struct ring_page *own;        /* borrowed mapping, writable */
 	const struct ring_page *peer; /* borrowed mapping, read-only */

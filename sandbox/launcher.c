@@ -31,12 +31,12 @@
 enum { ABOUT_CHAN, ABOUT_END, ABOUT_SIGNAL, ABOUT_RESOLVER };
 #define ABOUT(kind, slot) ((uint64_t)(kind) << 32 | (slot))
 
+/* The rest is zero: the table is static. */
 static void
 init_slot(struct slot *s)
 {
 	unsigned i;
 
-	memset(s, 0, sizeof *s);
 	s->pidfd = s->chan = s->control = -1;
 	s->own_mem = s->peer_mem = s->lane_bell = -1;
 	for (i = 0; i < LAUNCH_RESOURCES; i++)
@@ -46,14 +46,20 @@ init_slot(struct slot *s)
 void
 launcher_init(struct launcher *l)
 {
-	unsigned i;
-
 	l->epoll = l->signals = l->null_fd = l->start_dir = -1;
 	l->run_dir = l->libexec_dir = l->resolver_dir = -1;
 	l->resolver_watch = l->pidfile = l->up_pipe = -1;
 	l->log_fd = STDERR_FILENO;
-	for (i = 0; i < LAUNCH_SLOTS; i++)
-		init_slot(&l->slots[i]);
+	(void)launcher_slot(l, 0);
+}
+
+struct slot *
+launcher_slot(struct launcher *l, unsigned slot)
+{
+	BUG_ON(slot >= LAUNCH_SLOTS);
+	while (l->slots_known <= slot)
+		init_slot(&l->slots[l->slots_known++]);
+	return &l->slots[slot];
 }
 
 const char *
@@ -224,7 +230,7 @@ launcher_quit(struct launcher *l, int code)
 
 	l->quitting = 2;
 	l->exit_code = code;
-	for (i = 0; i < LAUNCH_SLOTS; i++)
+	for (i = 0; i < l->slots_known; i++)
 		if (l->slots[i].pid != 0)
 			launcher_kill(&l->slots[i]);
 }
@@ -237,7 +243,7 @@ end_all(struct launcher *l)
 	siginfo_t end;
 	unsigned i;
 
-	for (i = 0; i < LAUNCH_SLOTS; i++) {
+	for (i = 0; i < l->slots_known; i++) {
 		struct slot *s = &l->slots[i];
 
 		while (s->pid != 0 && sys_mono_ns() < deadline_ns) {

@@ -90,6 +90,7 @@ struct launcher {
 	unsigned answer_fd_count;
 	bool answer_waits;
 	unsigned tells; /* slots with something to tell */
+	unsigned slots_known; /* those below are initialised */
 	struct slot slots[LAUNCH_SLOTS];
 };
 
@@ -97,6 +98,12 @@ struct launcher {
 
 /* launcher_init - the empty table. */
 void launcher_init(struct launcher *l);
+
+/*
+ * launcher_slot - the slot of a number below LAUNCH_SLOTS. The table is large
+ * and touched only as far as it is used: it is copied at every fork.
+ */
+struct slot *launcher_slot(struct launcher *l, unsigned slot);
 
 /* launcher_run - start the broker, serve until the end. The exit code. */
 int launcher_run(struct launcher *l);

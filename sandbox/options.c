@@ -66,8 +66,8 @@ print_option(const struct option *o)
 
 	if (o->who != LAUNCHER && o->who != BROKER)
 		return;
-	snprintf(head, sizeof head, "--%s%s%s", o->name, o->arg ? " " : "",
-	    o->arg ? o->arg : "");
+	snprintf(head, sizeof head, "%s%s%s%s", o->name[1] ? "--" : "-",
+	    o->name, o->arg ? " " : "", o->arg ? o->arg : "");
 	if (strlen(head) < 28)
 		printf("  %-28s%s\n", head, o->help);
 	else

@@ -404,7 +404,7 @@ judge(struct request *q, const struct rule **out)
 		return bad_fds;
 	if (q->msg.slot >= LAUNCH_SLOTS)
 		return bad_value;
-	q->slot = &q->l->slots[q->msg.slot];
+	q->slot = launcher_slot(q->l, q->msg.slot);
 	if (!rule->fits(q))
 		return bad_value;
 	*out = rule;

@@ -157,7 +157,7 @@ launcher_flush(struct launcher *l)
 	bool room = flush_answer(l) && flush_listeners(l);
 	unsigned i;
 
-	for (i = 0; i < LAUNCH_SLOTS && room && l->tells > 0; i++) {
+	for (i = 0; i < l->slots_known && room && l->tells > 0; i++) {
 		struct slot *s = &l->slots[i];
 
 		if (s->tell == 0)

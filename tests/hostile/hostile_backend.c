@@ -8,7 +8,8 @@
  * calls that lets it try what honest backends may not. An id that names no lie
  * is an honest backend that throws away what it gets.
  *
- * The lies are in hostile_lies.h; `hostile_backend --list` prints their names.
+ * The lies are in hostile_rings.h and hostile_talk.h; `hostile_backend --list`
+ * prints their names.
  *
  * Runs in: a sandbox of its own. Trusts: nobody, and is not to be trusted.
  * Specification: the reference on style, B5.8 and B5.9 (what a peer can do).
@@ -24,7 +25,8 @@
 #include "proto/ring.h"
 #include "proto/sys.h"
 #include "sandbox/confine.h"
-#include "tests/hostile/hostile_lies.h"
+#include "tests/hostile/hostile_rings.h"
+#include "tests/hostile/hostile_talk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,9 +34,80 @@
 #include <sys/syscall.h>
 
 /* After ready, time for the lane to take up the port. */
-#define LIE_AFTER_NS UINT64_C(100000000)
+#define LIE_AFTER_NS UINT64_C(50000000)
 
 static struct hostile self;
+
+static const struct lie lies[] = {
+    {"prod-ahead", RUNNING, prod_ahead},
+    {"prod-misaligned", RUNNING, prod_misaligned},
+    {"prod-wild", RUNNING, prod_wild},
+    {"prod-back", RUNNING, prod_back},
+    {"len-zero", RUNNING, len_zero},
+    {"len-short", RUNNING, len_short},
+    {"len-huge", RUNNING, len_huge},
+    {"len-beyond", RUNNING, len_beyond},
+    {"flags-unknown", RUNNING, flags_unknown},
+    {"pad-misplaced", RUNNING, pad_misplaced},
+    {"changing", RUNNING, changing},
+    {"cons-ahead", RUNNING, cons_ahead},
+    {"cons-misaligned", RUNNING, cons_misaligned},
+    {"cons-back", RUNNING, cons_back},
+    {"truncate-own", RUNNING, truncate_own},
+    {"punch-own", RUNNING, punch_own},
+    {"truncate-peer", RUNNING, truncate_peer},
+    {"write-peer", RUNNING, write_peer},
+    {"protect-peer", RUNNING, protect_peer},
+    {"bell-shut", RUNNING, bell_shut},
+    {"bell-close", RUNNING, bell_close},
+    {"bell-long", RUNNING, bell_long},
+    {"bell-empty", RUNNING, bell_empty},
+    {"bell-flood", RUNNING, bell_flood},
+    {"bell-fds", RUNNING, bell_fds},
+    {"bell-block", RUNNING, bell_block},
+    {"control-garbage", RUNNING, control_garbage},
+    {"control-bomb", RUNNING, control_bomb},
+    {"control-deep", RUNNING, control_deep},
+    {"control-oversize", RUNNING, control_oversize},
+    {"control-direction", RUNNING, control_direction},
+    {"control-order", RUNNING, control_order},
+    {"control-twice", RUNNING, control_twice},
+    {"control-unasked", RUNNING, control_unasked},
+    {"control-fds", RUNNING, control_fds},
+    {"control-flood", RUNNING, control_flood},
+    {"control-reconnect", RUNNING, control_reconnect},
+    {"control-shut", RUNNING, control_shut},
+    {"launcher-garbage", RUNNING, launcher_garbage},
+    {"launcher-spawn", RUNNING, launcher_spawn},
+    {"abort", RUNNING, die},
+    {"silent", RUNNING, silent},
+    {"busy", RUNNING, busy},
+    {"hello-hash", AT_HELLO, wrong_hash},
+    {"hello-role", AT_HELLO, wrong_role},
+    {"hello-never", AT_START, silent},
+    {"hello-exit", AT_START, leave},
+    {"ready-never", AT_READY, silent},
+    {"ready-exit", AT_READY, leave},
+    {"ready-garbage", AT_READY, control_garbage},
+};
+
+static const struct lie *
+lie_of(const char *id)
+{
+	size_t len = strcspn(id, ".");
+
+	for (size_t i = 0; i < sizeof lies / sizeof *lies; i++)
+		if (strlen(lies[i].name) == len &&
+		    strncmp(lies[i].name, id, len) == 0)
+			return &lies[i];
+	return NULL;
+}
+
+static bool
+lies_at(const struct hostile *h, enum when when)
+{
+	return h->lie != NULL && h->lie->when == when;
+}
 
 /* --- the honest part
  * ------------------------------------------------------------ */
