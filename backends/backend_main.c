@@ -25,8 +25,8 @@
 #include "gen/backends.h"
 #include "gen/schema.h"
 
-/* What the common code calls after the lock, beside confine_base. */
-static const struct sysrule common_rules[] = {
+/* What the shared code calls after the lock, beside confine_base. */
+static const struct sysrule shared_rules[] = {
     SYS(sched_yield, "frames come quickly: look at the ring again first"),
 };
 
@@ -139,14 +139,14 @@ static void
 lock(const struct backend_type *type)
 {
 	static struct sysrule rules[RULES_MAX];
-	const size_t common = sizeof common_rules / sizeof common_rules[0];
+	const size_t shared = sizeof shared_rules / sizeof shared_rules[0];
 	struct syslist list = {type->name, rules, 0};
 
-	BUG_ON(common + type->syscalls.count > RULES_MAX);
-	memcpy(rules, common_rules, sizeof common_rules);
-	memcpy(rules + common, type->syscalls.rules,
+	BUG_ON(shared + type->syscalls.count > RULES_MAX);
+	memcpy(rules, shared_rules, sizeof shared_rules);
+	memcpy(rules + shared, type->syscalls.rules,
 	    type->syscalls.count * sizeof rules[0]);
-	list.count = common + type->syscalls.count;
+	list.count = shared + type->syscalls.count;
 	confine_lock(&list);
 }
 

@@ -42,13 +42,12 @@ _Static_assert(sizeof(struct record_header) == PCAP_RECORD_BYTES, "packed");
 static int
 settle(struct pcap *p, bool cut)
 {
-	ssize_t rc = 0;
+	ssize_t rc = 0, at;
 
 	if (cut)
 		rc = sys_result(ftruncate(p->fd, (off_t)p->end));
-	if (lseek(p->fd, (off_t)p->end, SEEK_SET) < 0 && rc == 0)
-		rc = -errno;
-	return (int)rc;
+	at = sys_result(lseek(p->fd, (off_t)p->end, SEEK_SET));
+	return (int)(rc < 0 || at >= 0 ? rc : at);
 }
 
 static int

@@ -48,9 +48,10 @@ static int
 map_port(int fd, size_t bytes, bool writable, void **out)
 {
 	struct stat st;
+	ssize_t rc = sys_result(fstat(fd, &st));
 
-	if (fstat(fd, &st) < 0)
-		return -errno;
+	if (rc < 0)
+		return (int)rc;
 	/* The launcher made it; a wrong size is a wrong descriptor. */
 	if (st.st_size < 0 || (size_t)st.st_size != bytes)
 		return -EBADFD;

@@ -524,6 +524,15 @@ is_loopback6(const uint8_t *a)
 }
 
 bool
+user_frame_is_ours(const uint8_t *frame, size_t len)
+{
+	/* A group, or what libslirp makes of its IPv4 and IPv6 addresses. */
+	return len == 0 || (frame[0] & 1) != 0 ||
+	       (len > 1 && frame[0] == 0x52 &&
+		   (frame[1] == 0x55 || frame[1] == 0x56));
+}
+
+bool
 user_frame_allowed(const struct user_plan *p, const uint8_t *frame, size_t len)
 {
 	unsigned type;

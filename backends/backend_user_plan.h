@@ -39,6 +39,12 @@ int user_plan(
     const struct netdev_user_options *o, struct user_plan *p, struct err *err);
 
 /*
+ * user_frame_is_ours - is it sent to us, or to all? libslirp does not look:
+ * on a hub it would answer for other stations, with a reset for example.
+ */
+bool user_frame_is_ours(const uint8_t *frame, size_t len);
+
+/*
  * user_frame_allowed - may this frame of the guest go to libslirp? Not when
  * its destination is an address of the host's own loopback, which libslirp
  * would connect to as to any other, unless host-loopback=on. `frame` is

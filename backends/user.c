@@ -110,8 +110,7 @@ static void
 guest_error(const char *msg, void *opaque)
 {
 	/* Guests can cause any number of these; libslirp drops the frame. */
-	(void)msg;
-	(void)opaque;
+	(void)msg, (void)opaque;
 }
 
 static int64_t
@@ -169,8 +168,7 @@ user_timer_mod(void *timer, int64_t expire_ms, void *opaque)
 static void
 fd_registered(int fd, void *opaque)
 {
-	(void)fd;
-	(void)opaque;
+	(void)fd, (void)opaque;
 }
 
 /* It is about to be closed, which takes it out of the epoll instance. */
@@ -334,7 +332,7 @@ static size_t
 user_frames(void *self, const struct frame *f, size_t count)
 {
 	struct user *u = self;
-	uint64_t bytes = 0, refused = 0;
+	uint64_t bytes = 0, refused = 0, foreign = 0;
 	size_t i;
 
 	u->active_ns = sys_mono_ns();
@@ -342,6 +340,10 @@ user_frames(void *self, const struct frame *f, size_t count)
 	for (i = 0; i < count; i++) {
 		/* Private first: it is checked here and parsed there. */
 		memcpy(u->frame, f[i].data, f[i].len);
+		if (!user_frame_is_ours(u->frame, f[i].len)) {
+			foreign++;
+			continue;
+		}
 		if (!user_frame_allowed(&u->plan, u->frame, f[i].len)) {
 			refused++;
 			continue;
@@ -349,9 +351,10 @@ user_frames(void *self, const struct frame *f, size_t count)
 		bytes += f[i].len;
 		slirp_input(u->slirp, u->frame, (int)f[i].len);
 	}
-	backend_count(u->be, BC_OUT_FRAMES, count - refused);
+	backend_count(u->be, BC_OUT_FRAMES, count - refused - foreign);
 	backend_count(u->be, BC_OUT_BYTES, bytes);
 	backend_count(u->be, BC_OUT_DROP_POLICY, refused);
+	backend_count(u->be, BC_OUT_DROP_ADDRESS, foreign);
 	user_flush(u);
 	return count;
 }
@@ -425,15 +428,17 @@ open_rules(struct user *u, struct err *err)
 	struct user_plan *p = &u->plan;
 	char command[32];
 	size_t i;
+	int rc;
 
 	for (i = 0; i < p->hostfwd_count; i++) {
 		const struct hostfwd *h = &p->hostfwd[i];
 
-		if (slirp_add_hostfwd(u->slirp, h->udp, h->host, h->host_port,
-			h->guest, h->guest_port) < 0)
-			return err_set(err, -errno,
+		rc = (int)sys_result(slirp_add_hostfwd(u->slirp, h->udp,
+		    h->host, h->host_port, h->guest, h->guest_port));
+		if (rc < 0)
+			return err_set(err, rc,
 			    "Could not set up host forwarding rule '%s': %s",
-			    u->opts->hostfwd.items[i].str, strerror(errno));
+			    u->opts->hostfwd.items[i].str, strerror(-rc));
 	}
 	for (i = 0; i < p->guestfwd_count; i++) {
 		struct guestfwd *g = &p->guestfwd[i];
@@ -519,14 +524,8 @@ g_spawn_async_with_fds(const gchar *directory, gchar **argv, gchar **envp,
 	unsigned long rule = strtoul(argv[1], NULL, 10);
 	int guest;
 
-	(void)directory;
-	(void)envp;
-	(void)flags;
-	(void)child_setup;
-	(void)user_data;
-	(void)pid;
-	(void)out;
-	(void)err;
+	(void)directory, (void)envp, (void)flags, (void)child_setup;
+	(void)user_data, (void)pid, (void)out, (void)err;
 	BUG_ON(rule >= u->plan.guestfwd_count);
 	guest = fcntl(in, F_DUPFD_CLOEXEC, 0);
 	if (guest >= 0 && relay_connect(&u->relays, backend_loop(u->be), guest,

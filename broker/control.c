@@ -101,6 +101,12 @@ control_free(struct control *k)
 	free(k);
 }
 
+void
+control_own(struct control *k, void *self)
+{
+	k->self = self;
+}
+
 struct chan *
 control_chan(struct control *k)
 {

@@ -61,6 +61,9 @@ struct control *control_new(struct loop *l, int fd, enum ctl_role from,
 /* control_free - closes; questions still waiting are told "gone". */
 void control_free(struct control *k);
 
+/* control_own - another `self` from now on. */
+void control_own(struct control *k, void *self);
+
 /* For ctl_send_NAME(). */
 struct chan *control_chan(struct control *k);
 

@@ -42,6 +42,7 @@ static void kill_it(struct island *i);
 static void abort_it(struct island *i);
 static void bury(struct island *i);
 static void wait_again(struct island *i);
+static void start_afresh(struct island *i);
 static void release(struct island *i);
 static void forget(struct island *i);
 
@@ -84,6 +85,8 @@ static const struct island_rule {
     {IS_DYING, IE_TIMER, IS_DEAD, bury}, /* stuck in the kernel: abandoned */
     {IS_DYING, IE_RETIRE, IS_DYING, NULL},
     {IS_DEAD, IE_AGAIN, IS_BACKOFF, wait_again},
+    {IS_DEAD, IE_TAKE, IS_READY, serve}, /* the spare's process is ours */
+    {IS_READY, IE_GIVE, IS_BACKOFF, start_afresh}, /* and it gets the grave */
     {IS_DEAD, IE_LEAVE, IS_RELEASING, release},
     {IS_BACKOFF, IE_TIMER, IS_SPAWNING, spawn},
     {IS_BACKOFF, IE_RETIRE, IS_RELEASING, release},
@@ -393,6 +396,37 @@ abort_it(struct island *i)
 	slot_kill(i->all->launch, i->slot, i->epoch, SIGABRT);
 }
 
+/*
+ * Change places with the spare, unless deaths come so quickly that a pause is
+ * due: the spare is confined and has said hello, so the ports need not wait
+ * for a start. It has served nobody yet. Whether it was done.
+ */
+static bool
+take_spare(struct island *i)
+{
+	struct launch_client *c = i->all->launch;
+	struct island *spare = i->all->spare;
+	uint32_t slot = i->slot;
+
+	if (!spare || spare == i || spare->state != IS_READY ||
+	    backoff_wait_ns(&i->backoff) > 0)
+		return false;
+	i->slot = spare->slot;
+	i->epoch = spare->epoch;
+	i->control = ptr_take(spare->control);
+	i->process = spare->process;
+	i->since_ns = spare->since_ns;
+	i->killed = false;
+	i->fault = NULL;
+	i->restarts++;
+	spare->slot = slot;
+	control_own(i->control, i);
+	slot_own(c, i->slot, &lane_slot_ops, i);
+	slot_own(c, spare->slot, &lane_slot_ops, spare);
+	island_step(spare, IE_GIVE);
+	return true;
+}
+
 /* The process is gone: what it had of ports can go elsewhere now. */
 static void
 bury(struct island *i)
@@ -420,7 +454,10 @@ bury(struct island *i)
 	for (uint32_t n = 0; n < LAUNCH_SLOTS; n++)
 		if (all->ports[n])
 			port_lane_gone(all->ports[n], i);
-	island_step(i, mourned ? IE_AGAIN : IE_LEAVE);
+	if (!mourned)
+		island_step(i, IE_LEAVE);
+	else
+		island_step(i, take_spare(i) ? IE_TAKE : IE_AGAIN);
 }
 
 static void
@@ -428,6 +465,12 @@ wait_again(struct island *i)
 {
 	i->restarts++;
 	timer_set_ns(i->timer, backoff_wait_ns(&i->backoff));
+}
+
+static void
+start_afresh(struct island *i)
+{
+	timer_set_ns(i->timer, 0);
 }
 
 static void

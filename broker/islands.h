@@ -5,8 +5,9 @@
  * islands_apply() says which port belongs where; everything after that
  * happens by itself: ports move, lanes are started, restarted when they die,
  * and ended when their island is gone. A lane never serves two islands in
- * its life. `struct islands` owns all lanes; ports (broker/ports.h) are owned
- * by whoever made them. Runs in the broker.
+ * its life. When one dies, the spare takes its place at once. `struct islands`
+ * owns all lanes; ports (broker/ports.h) are owned by whoever made them. Runs
+ * in the broker.
  *
  * Moving a port loses no frame: the lane that gives it up first gets a plan
  * without it (it then leaves the ring alone), then lets go of it; the lane
@@ -137,6 +138,8 @@ enum island_event {
 	IE_TIMER,
 	IE_RETIRE,
 	IE_AGAIN,
+	IE_TAKE,
+	IE_GIVE,
 	IE_LEAVE,
 	IE_RELEASED,
 };

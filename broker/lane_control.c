@@ -83,7 +83,7 @@ tell_fault(void *self, const struct port *p, const char *reason)
 	};
 
 	(void)snprintf(text, sizeof text, "%s", reason);
-	log_event(LOG_WARN, "port.fault", "port=%u epoch=%u reason=%s", p->id,
+	log_event(LOG_DEBUG, "port.fault", "port=%u epoch=%u reason=%s", p->id,
 	    p->epoch, reason);
 	if (lp->chan != NULL)
 		(void)ctl_send_port_fault(lp->chan, 0, &m);

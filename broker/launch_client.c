@@ -377,7 +377,7 @@ void
 slot_own(struct launch_client *c, uint32_t slot, const struct slot_ops *ops,
     void *self)
 {
-	BUG_ON(slot >= LAUNCH_SLOTS || c->slots[slot].ops);
+	BUG_ON(slot >= LAUNCH_SLOTS);
 	c->slots[slot].ops = ops;
 	c->slots[slot].self = self;
 }

@@ -66,7 +66,7 @@ void launch_tell(struct launch_client *c, struct launch_msg *m);
 void launch_forget(struct launch_client *c, uint32_t ask);
 
 /*
- * slot_own - that slot, which is not in use, is the caller's.
+ * slot_own - that slot, which the caller knows, tells `self` from now on.
  * slot_take - a free slot for the caller, or 0 when there is none.
  * slot_give - it is free again (after RELEASED), nothing is told any more.
  * slot_lose - the launcher does not let go of it: never use it again.

@@ -237,7 +237,7 @@ news_connected(struct life *nd)
 	if (nd->connected) {
 		fill_address(&up.addr, nd->peer, host);
 		event_emit(EVENT_NETDEV_STREAM_CONNECTED, &up);
-	} else {
+	} else if (nd->wanted) {
 		event_emit(EVENT_NETDEV_STREAM_DISCONNECTED, &down);
 	}
 }

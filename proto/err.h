@@ -28,9 +28,8 @@ int err_set(struct err *e, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* err_class_set - the same with a class. */
-int err_class_set(
-    struct err *e, int code, enum err_class class, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+int err_class_set(struct err *e, int code, enum err_class class,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /* The class's QMP name, e.g. "GenericError". */
 const char *err_class_name(enum err_class class);

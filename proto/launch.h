@@ -16,17 +16,17 @@
 
 #include <stdint.h>
 
-#define LAUNCH_MAGIC	 0x424b4831u /* "BKH1" */
-#define LAUNCH_SLOTS	 2048u
+#define LAUNCH_MAGIC     0x424b4831u /* "BKH1" */
+#define LAUNCH_SLOTS     2048u
 #define LAUNCH_RESOURCES 8u /* per slot */
-#define LAUNCH_PATH	 1024u
-#define LAUNCH_TEXT	 256u
+#define LAUNCH_PATH      1024u
+#define LAUNCH_TEXT      256u
 
 /* Fixed descriptor numbers of every child. */
 enum {
-	FD_LAUNCHER = 3, /* struct launch_msg, READY and FAILED only */
-	FD_CONTROL = 4,	 /* msgpack; not in the broker */
-	FD_PORT_OWN = 5, /* P, read-write; backends only, as the next two */
+	FD_LAUNCHER = 3,  /* struct launch_msg, READY and FAILED only */
+	FD_CONTROL = 4,   /* msgpack; not in the broker */
+	FD_PORT_OWN = 5,  /* P, read-write; backends only, as the next two */
 	FD_PORT_PEER = 6, /* L, read-only */
 	FD_PORT_BELL = 7,
 	FD_RESOURCE = 8, /* the slot's resources in order of their index */
@@ -63,14 +63,14 @@ enum launch_type {
 	/* B: end everything, exit with `code`. */
 	LAUNCH_QUIT,
 	/* L: */
-	LAUNCH_OPENED,	 /* result; 1 descriptor when open.give was asked */
-	LAUNCH_SPAWNED,	 /* result, pid, epoch; 1 descriptor: control */
+	LAUNCH_OPENED,   /* result; 1 descriptor when open.give was asked */
+	LAUNCH_SPAWNED,  /* result, pid, epoch; 1 descriptor: control */
 	LAUNCH_ATTESTED, /* the child said ready and /proc agrees: layers */
-	LAUNCH_EXITED,	 /* how it ended, after how long, last words */
+	LAUNCH_EXITED,   /* how it ended, after how long, last words */
 	LAUNCH_RELEASED,
-	LAUNCH_PORT,	 /* 3 descriptors: P read-only, L read-write, bell */
-	LAUNCH_LATCHED,	 /* `code` = number of listeners that follow */
-	LAUNCH_LISTENER, /* 1 descriptor: a QMP listening socket; text: name */
+	LAUNCH_PORT,      /* 3 descriptors: P read-only, L read-write, bell */
+	LAUNCH_LATCHED,   /* `code` = number of listeners that follow */
+	LAUNCH_LISTENER,  /* 1 descriptor: a QMP listening socket; text: name */
 	LAUNCH_SIGNALLED, /* the launcher got signal `code` (TERM, INT): end */
 	/* C: */
 	LAUNCH_READY,  /* stage 4 is done */
@@ -96,13 +96,13 @@ enum layer {
 };
 
 struct launch_open {
-	uint32_t index; /* which resource of the slot, < LAUNCH_RESOURCES */
-	uint32_t kind;	/* enum resource_kind */
-	uint32_t give;	/* send a copy of the descriptor with the answer */
-	uint32_t again; /* replace what the slot had: same arguments only */
+	uint32_t index;  /* which resource of the slot, < LAUNCH_RESOURCES */
+	uint32_t kind;   /* enum resource_kind */
+	uint32_t give;   /* send a copy of the descriptor with the answer */
+	uint32_t again;  /* replace what the slot had: same arguments only */
 	uint32_t number; /* RES_FD: inherited descriptor number */
-	uint32_t udp;	 /* PERMIT_LISTEN: UDP instead of TCP */
-	uint32_t qmp;	 /* STREAM_LISTEN: a QMP endpoint, given at LATCH */
+	uint32_t udp;    /* PERMIT_LISTEN: UDP instead of TCP */
+	uint32_t qmp;    /* STREAM_LISTEN: a QMP endpoint, given at LATCH */
 	struct addr local, remote;
 	char path[LAUNCH_PATH]; /* FILE_CREATE, DIRECTORY; NUL-terminated */
 };
@@ -111,7 +111,7 @@ struct launch_spawn {
 	uint32_t role;
 	uint32_t epoch;
 	uint64_t ring_bytes; /* of each direction; backends only */
-	char id[64];	     /* netdev id, for the child's log lines */
+	char id[64];         /* netdev id, for the child's log lines */
 };
 
 struct launch_result {
@@ -119,13 +119,13 @@ struct launch_result {
 	int32_t pid;
 	uint32_t uid;
 	uint32_t epoch;
-	uint64_t layers;  /* ATTESTED: bit per enum layer in force */
-	uint64_t missing; /* ATTESTED: bit per layer wanted and not there */
+	uint64_t layers;     /* ATTESTED: bit per enum layer in force */
+	uint64_t missing;    /* ATTESTED: bit per layer wanted and not there */
 	int32_t wait_code;   /* EXITED: CLD_EXITED, CLD_KILLED, CLD_DUMPED */
 	int32_t wait_status; /* exit code or signal */
 	uint64_t ran_ns;
 	uint32_t stage; /* FAILED: enum confine_stage */
-	int32_t code;	/* QUIT, LATCHED, SIGNALLED */
+	int32_t code;   /* QUIT, LATCHED, SIGNALLED */
 	char text[LAUNCH_TEXT];
 };
 

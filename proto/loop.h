@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 struct loop;
-struct watch;  /* readiness of one descriptor */
-struct timer;  /* one-shot */
-struct onsig;  /* one signal */
+struct watch; /* readiness of one descriptor */
+struct timer; /* one-shot */
+struct onsig; /* one signal */
 
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 

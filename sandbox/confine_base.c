@@ -58,6 +58,7 @@ const struct sysrule confine_base[] = {
     /* what libraries try, and are told no */
     SYS_ERR(clone3, ENOSYS, "no threads, no processes"),
     SYS_ERR(openat, ENOENT, "there is no file system"),
+    SYS_ERR(sysinfo, ENOSYS, "qsort of more than 1 KiB asks for the memory"),
     SYS_ERR(newfstatat, ENOENT, "there is no file system"),
 };
 

@@ -40,8 +40,9 @@ struct slot {
 	uint64_t started_ns; /* monotonic */
 	uint64_t layers;     /* put in force by stage 1 */
 	uint64_t ring_bytes;
-	uid_t uid; /* in our user namespace */
-	bool ready;
+	uid_t uid;   /* in our user namespace */
+	bool ready;  /* it said so */
+	bool failed; /* it said so */
 	bool doomed; /* we killed it, or it was told to end */
 	bool releasing;
 	uint32_t release_seq;
@@ -89,7 +90,7 @@ struct launcher {
 	int answer_fds[3]; /* borrowed copies are made: owned here */
 	unsigned answer_fd_count;
 	bool answer_waits;
-	unsigned tells; /* slots with something to tell */
+	unsigned tells;       /* slots with something to tell */
 	unsigned slots_known; /* those below are initialised */
 	struct slot slots[LAUNCH_SLOTS];
 };

@@ -334,8 +334,7 @@ on_failed(struct request *q)
 	struct slot *s = q->from;
 	const struct launch_result *r = &q->msg.result;
 
-	if (s->words[0] != '\0')
-		return;
+	s->failed = true;
 	if (r->error != 0 && r->stage != STAGE_FORK)
 		snprintf(s->words, sizeof s->words, "%.200s: %s", r->text,
 		    strerrordesc_np(r->error < 0 ? -r->error : r->error)
@@ -376,6 +375,8 @@ is_late(const struct request *q)
 	switch (q->msg.type) {
 	case LAUNCH_READY:
 		return q->from->ready;
+	case LAUNCH_FAILED:
+		return q->from->failed;
 	case LAUNCH_LATCH:
 		return q->l->latched;
 	case LAUNCH_UP:

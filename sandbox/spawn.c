@@ -467,7 +467,7 @@ begin_life(struct slot *s, const struct launch_spawn *what)
 	s->role = what->role;
 	s->epoch = what->epoch;
 	s->started_ns = sys_mono_ns();
-	s->ready = s->doomed = false;
+	s->ready = s->failed = s->doomed = false;
 	s->words[0] = '\0';
 	s->words_stage = 0;
 	snprintf(s->id, sizeof s->id, "%s", what->id);

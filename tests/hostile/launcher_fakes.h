@@ -35,6 +35,10 @@ fake_lie(const char *id)
 		memset(msg.result.text, 'x', sizeof msg.result.text);
 	else if (strcmp(id, "answers") == 0)
 		msg.type = LAUNCH_ATTESTED;
+	else if (strcmp(id, "fails-twice") == 0) {
+		msg.type = LAUNCH_FAILED;
+		post(&msg);
+	}
 	if (strcmp(id, "short") == 0)
 		(void)post_raw(&msg, sizeof msg - 1, NULL, 0);
 	else if (strcmp(id, "empty") == 0)
@@ -285,7 +289,7 @@ static void
 scenario_liars(void)
 {
 	static const char *const ids[] = {"spawns", "magic", "unended",
-	    "answers", "short", "empty", "fds", "ready-twice"};
+	    "answers", "short", "empty", "fds", "ready-twice", "fails-twice"};
 	struct launch_msg msg = message(LAUNCH_STOP, 1);
 	size_t i;
 
@@ -479,6 +483,39 @@ scenario_term(void)
 	post(&msg);
 	take_type(LAUNCH_SIGNALLED, 0);
 	EXPECT(got.msg.result.code == SIGTERM);
+}
+
+/* Many lives and refusals; then the launcher's descriptors are counted. */
+static void
+scenario_churn(void)
+{
+	struct launch_msg msg;
+	int in = STDIN_FILENO, i;
+
+	for (i = 0; i < 20; i++) {
+		msg = open_message(1, 0, RES_STREAM_LISTEN);
+		set_unix(&msg.open.local, in_run_dir("churn.sock"));
+		ask(&msg, LAUNCH_OPENED);
+		EXPECT(got.msg.result.error == 0);
+		msg = open_message(1, 1, RES_FD);
+		(void)post_raw(&msg, sizeof msg, &in, 1);
+		take_type(LAUNCH_OPENED, 1);
+		EXPECT(got.msg.result.error == -ENOTSOCK);
+		msg = open_message(1, 2, RES_STREAM_CONNECT);
+		set_unix(&msg.open.remote, in_run_dir("none.sock"));
+		ask(&msg, LAUNCH_OPENED);
+		EXPECT(got.msg.result.error == -ENOENT);
+		start(1, ROLE_BACKEND, i % 2 ? "good" : "short");
+		if (i % 2)
+			take_type(LAUNCH_ATTESTED, 1);
+		else
+			take_type(LAUNCH_EXITED, 1);
+		msg = message(LAUNCH_PORT_ASK, 1);
+		ask(&msg, LAUNCH_PORT);
+		EXPECT(got.fd_count == 3);
+		release(1);
+	}
+	scenario_term();
 }
 
 static void

@@ -9,6 +9,7 @@
  */
 #include "tests/hostile/launcher_breaks.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 
 #include <cmocka.h>
@@ -30,6 +31,7 @@ static const struct {
     {"sockets", scenario_sockets},
     {"term", scenario_term},
     {"stubborn", scenario_stubborn},
+    {"churn", scenario_churn},
 };
 
 static const char *
@@ -237,6 +239,60 @@ test_term_winds_down_in_order(void **state)
 	assert_null(strstr(out.text, "FAIL"));
 }
 
+static unsigned
+count_fds(pid_t pid)
+{
+	char path[64];
+	unsigned count = 0;
+	DIR *d;
+
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while (readdir(d) != NULL)
+		count++;
+	closedir(d);
+	return count;
+}
+
+/* Descriptors of the launcher when the scenario has told that it is up. */
+static unsigned
+fds_after(const char *name)
+{
+	struct pollfd wait;
+	char line[4096] = "";
+	unsigned count;
+	size_t used = 0;
+	ssize_t len = 1;
+	pid_t pid;
+	int err;
+
+	pid = begin(name, NOBODY, NULL, &err);
+	wait = (struct pollfd){err, POLLIN, 0};
+	while (strstr(line, "launcher.up") == NULL && len > 0 &&
+	       poll(&wait, 1, 20000) > 0) {
+		/* Only the end matters. */
+		if (used > sizeof line / 2)
+			used = 0;
+		len = read(err, line + used, sizeof line - 1 - used);
+		used += len > 0 ? (size_t)len : 0;
+		line[used] = '\0';
+		assert_null(strstr(line, "FAIL"));
+	}
+	count = count_fds(pid);
+	(void)kill(pid, SIGTERM);
+	finish(pid, err, &out);
+	assert_int_equal(out.status, 0);
+	return count;
+}
+
+static void
+test_no_descriptor_is_left_of_what_was_released(void **state)
+{
+	(void)state;
+	assert_int_equal(fds_after("term"), fds_after("churn"));
+}
+
 static void
 test_second_signal_ends_a_stubborn_broker(void **state)
 {
@@ -355,6 +411,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(test_unread_answers_stop_the_asker_only),
 	    cmocka_unit_test(test_stale_socket_goes_and_a_living_one_stays),
 	    cmocka_unit_test(test_term_winds_down_in_order),
+	    cmocka_unit_test(test_no_descriptor_is_left_of_what_was_released),
 	    cmocka_unit_test(test_second_signal_ends_a_stubborn_broker),
 	    cmocka_unit_test(test_stubborn_broker_has_three_seconds),
 	    cmocka_unit_test(test_broker_that_breaks_a_rule_ends),

@@ -23,18 +23,21 @@ class Qemu:
         self.dir = tempfile.mkdtemp(prefix="bhq-", dir="/tmp")
         path = os.path.join(self.dir, "qmp")
         self.log = tempfile.TemporaryFile()
+        self.qmp = None
         self.proc = subprocess.Popen(
             [QEMU, "-M", "none", "-nodefaults", "-display", "none",
              "-monitor", "none", "-serial", "none",
              "-qmp", f"unix:{path},server=on,wait=off", *args],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
-        def listening():
+        def monitor():
             assert self.proc.poll() is None, self.said()
-            return os.path.exists(path)
+            try:
+                return Qmp(path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                return None
         try:
-            until(listening, 20, "QEMU's monitor")
-            self.qmp = Qmp(path)
+            self.qmp = until(monitor, 20, "QEMU's monitor")
         except BaseException:
             self.close()
             raise
@@ -48,7 +51,7 @@ class Qemu:
                             command_line="info network")
 
     def close(self):
-        if hasattr(self, "qmp"):
+        if self.qmp:
             self.qmp.close()
         if self.proc.poll() is None:
             self.proc.kill()

@@ -27,7 +27,8 @@ class Stream:
 
     def __init__(self, sock):
         self.sock = sock
-        self.buffer = b""
+        self.buffer = bytearray()
+        self.at = 0  # where the next frame starts in it
 
     @classmethod
     def connect(cls, address, seconds=5):
@@ -45,12 +46,15 @@ class Stream:
         """One frame; EOFError when the other side has closed."""
         end = time.monotonic() + seconds
         while True:
-            if len(self.buffer) >= 4:
-                size = struct.unpack("!I", self.buffer[:4])[0]
-                if len(self.buffer) >= 4 + size:
-                    data = self.buffer[4:4 + size]
-                    self.buffer = self.buffer[4 + size:]
+            have = len(self.buffer) - self.at
+            if have >= 4:
+                size = struct.unpack_from("!I", self.buffer, self.at)[0]
+                if have >= 4 + size:
+                    data = bytes(self.buffer[self.at + 4:self.at + 4 + size])
+                    self.at += 4 + size
                     return data
+            del self.buffer[:self.at]
+            self.at = 0
             self.sock.settimeout(max(0.001, end - time.monotonic()))
             more = self.sock.recv(1 << 18)
             if not more:
@@ -66,6 +70,15 @@ class Stream:
             if data[12:14] == b"\x88\xb5":
                 found.append(number(data))
         return found
+
+    def rest(self, seconds=0.5):
+        """The numbers of all frames until nothing came for so long."""
+        found = []
+        try:
+            while True:
+                found += self.numbers(1, seconds)
+        except socket.timeout:
+            return found
 
     def silent(self, seconds=0.2):
         """Nothing arrives for a while. Only to show an absence."""
@@ -85,6 +98,25 @@ class Stream:
 
     def close(self):
         self.sock.close()
+
+
+def relay(source, target, count, size=60, window=256, first=0, between=None):
+    """Send numbered frames from one end to the other, at most `window` of them
+    not yet heard; returns what was heard, when all came. `between(n)` is called
+    after each window, n frames having been heard."""
+    heard, sent, seen = [], 0, set()
+    while len(seen) < count:
+        more = min(window - (sent - len(seen)), count - sent)
+        if more > 0:
+            source.send(*(frame(first + sent + i, size) for i in range(more)))
+            sent += more
+        new = [n for n in target.numbers(max(1, (sent - len(seen)) // 2), 20)
+               if first <= n < first + count]
+        heard += new
+        seen.update(new)
+        if between:
+            between(len(seen))
+    return heard
 
 
 class Listener:

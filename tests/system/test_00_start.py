@@ -205,6 +205,6 @@ def test_every_option_is_in_the_manual_and_in_help(build):
     assert len(options) == table.count("\nLAUNCH_OPTION(") > 20
     for name, who in options:
         if who in ("LAUNCHER", "BROKER"):
-            assert f"--{name}" in text, name
+            assert f"-{name}" in text, name
         if who != "HIDDEN":
             assert name in named, name

@@ -129,6 +129,7 @@ def test_readme_first_run(build, peer):
             session.event("NETDEV_STREAM_CONNECTED", netdev_id="vm0")
             q.close()
             session.event("NETDEV_STREAM_DISCONNECTED", netdev_id="vm0")
+            os.unlink(daemon.path("vm0.sock"))  # QEMU leaves it behind
     finally:
         daemon.stop()
 

@@ -1,0 +1,182 @@
+/*
+ * core_children.h - what the fake lanes and backends of core_kit.h do with the
+ * messages of the broker. Part of core_kit.h, included by it.
+ */
+#ifndef TESTS_CORE_CHILDREN_H
+#define TESTS_CORE_CHILDREN_H
+
+/* --- what lanes do --- */
+
+int
+lane_on_ping(void *self, uint32_t seq, const struct ctl_ping *m)
+{
+	const struct ctl_pong pong = {0};
+	struct child *c = self;
+
+	(void)m;
+	(void)ctl_send_pong(c->chan, seq, &pong);
+	return 0;
+}
+
+int
+lane_on_stop(void *self, uint32_t seq, const struct ctl_stop *m)
+{
+	struct child *c = self;
+
+	(void)seq;
+	(void)m;
+	for (uint32_t p = 0; p < KIT_PORTS; p++)
+		assert_int_equal(c->attached[p], 0);
+	if (c->fate != FATE_IGNORES_STOP)
+		child_doom(c);
+	return 0;
+}
+
+int
+lane_on_attach(void *self, uint32_t seq, const struct ctl_attach *m, int *fds)
+{
+	const struct port *port = kit_core->islands->ports[m->port];
+	struct child *c = self;
+
+	(void)seq;
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	assert_int_equal(places[m->port].lane, 0);
+	assert_int_equal(places[m->port].epoch, m->epoch);
+	assert_int_equal(c->attached[m->port], 0);
+	/* A live port that moves is in the new plan only when it is here. */
+	if (places[m->port].was_in == m->epoch && port && port->live != 0)
+		assert_false(c->planned[m->port]);
+	places[m->port].was_in = m->epoch;
+	c->attached[m->port] = m->epoch;
+	places[m->port].lane = c->slot;
+	if (c->fate == FATE_DIES_AT_ATTACH)
+		child_doom(c);
+	if (c->fate == FATE_GARBAGE)
+		(void)chan_send(c->chan, "\xc1", 1, NULL, 0);
+	return 0;
+}
+
+int
+lane_on_detach(void *self, uint32_t seq, const struct ctl_detach *m)
+{
+	struct child *c = self;
+	uint64_t counters[LC_COUNT] = {[LC_RX_DROP_DEAD] = 1};
+	struct ctl_detached d = {.port = m->port,
+	    .epoch = m->epoch,
+	    .counters = {LC_COUNT, counters}};
+
+	assert_int_equal(c->attached[m->port], m->epoch);
+	/* A port that moves is out of the plan first. */
+	if (!m->dead)
+		assert_false(c->planned[m->port]);
+	if (c->fate == FATE_DIES_AT_DETACH)
+		child_doom(c);
+	if (c->fate == FATE_HANGS_AT_DETACH || c->deaf)
+		return 0;
+	c->attached[m->port] = 0;
+	places[m->port].lane = 0;
+	(void)ctl_send_detached(c->chan, seq, &d);
+	return 0;
+}
+
+int
+lane_on_plan(void *self, uint32_t seq, const struct ctl_plan *m)
+{
+	struct child *c = self;
+
+	(void)seq;
+	memset(c->planned, 0, sizeof c->planned);
+	for (size_t k = 0; k < m->ports.count; k++)
+		c->planned[m->ports.items[k].port] = true;
+	return 0;
+}
+
+int
+lane_on_lane_stats_ask(
+    void *self, uint32_t seq, const struct ctl_lane_stats_ask *m)
+{
+	struct child *c = self;
+	uint64_t counters[LC_COUNT] = {[LC_RX_DROP_DEAD] = 1};
+	struct lane_port p = {
+	    .port = m->port, .counters = {LC_COUNT, counters}};
+	struct ctl_lane_stats s = {.ports = {1, &p}};
+
+	(void)ctl_send_lane_stats(c->chan, seq, &s);
+	return 0;
+}
+
+/* --- what backends do --- */
+
+int
+backend_on_configure(void *self, uint32_t seq, const struct ctl_configure *m)
+{
+	struct child *c = self;
+	struct ctl_ready r = {.connected = true};
+
+	assert_int_equal(m->epoch, c->epoch);
+	if (c->fate == FATE_DIES_CONFIGURED) {
+		child_doom(c);
+		return 0;
+	}
+	if (c->fate == FATE_NEVER_READY)
+		return 0;
+	if (c->fate == FATE_REFUSES)
+		r.error = text("these options are wrong");
+	(void)ctl_send_ready(c->chan, seq, &r);
+	if (c->fate == FATE_GARBAGE)
+		(void)chan_send(c->chan, "\xc1", 1, NULL, 0);
+	return 0;
+}
+
+int
+backend_on_connection(
+    void *self, uint32_t seq, const struct ctl_connection *m, int *fds)
+{
+	(void)self;
+	(void)seq;
+	assert_int_equal(fds[0] < 0, m->error != NULL);
+	if (fds[0] >= 0)
+		close(fds[0]);
+	return 0;
+}
+
+int
+backend_on_ping(void *self, uint32_t seq, const struct ctl_ping *m)
+{
+	const struct ctl_pong pong = {0};
+	struct child *c = self;
+
+	(void)m;
+	(void)ctl_send_pong(c->chan, seq, &pong);
+	return 0;
+}
+
+int
+backend_on_stop(void *self, uint32_t seq, const struct ctl_stop *m)
+{
+	struct child *c = self;
+
+	(void)seq;
+	(void)m;
+	/* Its port has left the lane before. */
+	assert_int_equal(places[c->slot].lane, 0);
+	if (c->fate != FATE_IGNORES_STOP)
+		child_doom(c);
+	return 0;
+}
+
+int
+backend_on_backend_stats_ask(
+    void *self, uint32_t seq, const struct ctl_backend_stats_ask *m)
+{
+	uint64_t counters[BC_COUNT] = {0};
+	struct ctl_backend_stats s = {.counters = {BC_COUNT, counters}};
+	struct child *c = self;
+
+	(void)m;
+	(void)ctl_send_backend_stats(c->chan, seq, &s);
+	return 0;
+}
+
+#endif
