@@ -37,7 +37,7 @@ VERSION := $(shell cat VERSION)
 .SECONDEXPANSION:
 MAKEFLAGS += --no-builtin-rules
 # Every core, unless told otherwise.
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
@@ -184,30 +184,26 @@ $(BUILD)/man/%: docs/% $(BUILD)/gen/stamp docs/tables.awk VERSION
 
 # --- tests ----------------------------------------------------------------------
 ALL_LIBS := $(addprefix $(LIB)/lib,broker.a lane.a backend.a launch.a) $(BASE_LIBS)
-# One test alone is linked with what is there already, so that it can be built
-# while another module does not compile.
-TEST_LIBS := $(if $(filter check test bench fuzzers,$(MAKECMDGOALS)),$(ALL_LIBS),\
-	$(sort $(wildcard $(ALL_LIBS)) $(BASE_LIBS)))
-TEST_LD := -Wl,--start-group $(TEST_LIBS) -Wl,--end-group $(BASE_LD) -ljansson
+TEST_LD := -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(BASE_LD) -ljansson -lpcap
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/*_test.c)))
 HOSTILE := $(patsubst tests/hostile/%.c,$(BUILD)/tests/hostile/%,$(sort $(wildcard tests/hostile/*.c)))
 REPLAY := $(patsubst tests/fuzz/%_fuzz.c,$(BUILD)/tests/%_replay,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard tests/bench/*.c)))
 
-$(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(TEST_LIBS) | $(NEED_CHECK)
+$(UNIT): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(ALL_LIBS) | $(NEED_CHECK)
 	$(call say,LD)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(LINK) -o $@ $< $(TEST_LD) -lcmocka
-$(HOSTILE): $(BUILD)/tests/hostile/%: $(BUILD)/obj/tests/hostile/%.o $(TEST_LIBS) | $(NEED_CHECK)
+$(HOSTILE): $(BUILD)/tests/hostile/%: $(BUILD)/obj/tests/hostile/%.o $(ALL_LIBS) | $(NEED_CHECK)
 	$(call say,LD)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(LINK) -o $@ $< $(TEST_LD) -lcmocka
 # Each fuzzer, fed with its corpus and nothing else.
-$(REPLAY): $(BUILD)/tests/%_replay: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/replay.o $(TEST_LIBS)
+$(REPLAY): $(BUILD)/tests/%_replay: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/replay.o $(ALL_LIBS)
 	$(call say,LD)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(TEST_LD)
-$(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_LIBS)
+$(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ALL_LIBS)
 	$(call say,LD)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(LINK) -o $@ $< $(TEST_LD)
@@ -219,7 +215,7 @@ check test: all $(UNIT) $(HOSTILE) $(REPLAY) | $(NEED_CHECK)
 	$(Q)tests/run --build $(BUILD) $(ONLY)
 
 asan:
-	+$(Q)$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined CFLAGS='-O1 -g' check
+	+$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN=address,undefined CFLAGS='-O1 -g' check
 
 # Unmodified third-party QMP clients, with the packages that they want. `check`
 # runs those that it finds.
@@ -235,14 +231,14 @@ soak: all | $(NEED_CHECK)
 SECONDS ?= 60
 T ?= $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZERS := $(patsubst %,$(BUILD)/fuzzers/%,$(T))
-$(FUZZERS): $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(TEST_LIBS)
+$(FUZZERS): $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(ALL_LIBS)
 	$(call say,LD)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $< $(TEST_LD)
 fuzzers: $(FUZZERS)
 fuzz:
 	$(Q)contrib/need $(FUZZ_PACKAGES)
-	+$(Q)$(MAKE) BUILD=$(BUILD)/fuzz CC=clang SAN=fuzzer-no-link,address,undefined \
+	+$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang SAN=fuzzer-no-link,address,undefined \
 		CFLAGS='-O1 -g' T='$(T)' fuzzers
 	$(Q)tests/fuzz/run $(BUILD)/fuzz $(SECONDS) $(T)
 

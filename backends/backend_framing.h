@@ -48,7 +48,7 @@ void framing_in_take(struct framing_in *in, const struct frame *f);
 
 /* Frames gathered for one system call, and the parts they are made of. */
 #define FRAMING_OUT_FRAMES 256u
-#define FRAMING_OUT_PARTS  (2u * FRAMING_OUT_FRAMES)
+#define FRAMING_OUT_PARTS  ((size_t)2 * FRAMING_OUT_FRAMES)
 /* Up to this length a frame is copied beside its length word: a copy of so
  * little costs less than one more part of the system call. */
 #define FRAMING_COPY_BYTES 1024u

@@ -197,6 +197,12 @@ relay_connect(
 void
 relay_close_all(struct relay_set *set)
 {
-	while (set->first)
-		relay_free(set->first);
+	struct relay *r = set->first, *next;
+
+	*set = (struct relay_set){0};
+	for (; r; r = next) {
+		next = r->next;
+		r->link = NULL;
+		relay_free(r);
+	}
 }

@@ -28,6 +28,8 @@
 
 /* DHCP's strings are one option: RFC 2132, a length of one byte. */
 #define DHCP_TEXT_MAX 255u
+/* libslirp cuts the host name to what it has room for. */
+#define HOSTNAME_KEPT 32u
 /* BOOTP's file field is 128 bytes with its NUL: RFC 951. */
 #define BOOTFILE_MAX 127u
 
@@ -309,6 +311,21 @@ check_texts(const struct netdev_user_options *o, struct err *err)
 	return 0;
 }
 
+/* What libslirp does with good options that may surprise. */
+static void
+note_surprises(const struct netdev_user_options *o, struct user_plan *p)
+{
+	size_t i;
+
+	if (o->hostname && strlen(o->hostname) > HOSTNAME_KEPT)
+		p->note = "guests are told the first 32 bytes of hostname";
+	for (i = 0; i < p->hostfwd_count; i++) {
+		if (p->restricted && p->hostfwd[i].udp)
+			p->note = "restrict=on drops the guest's answers to "
+				  "UDP of hostfwd";
+	}
+}
+
 /* --- forwarding rules ------------------------------------------------------
  */
 
@@ -490,6 +507,8 @@ user_plan(
 		rc = check_texts(o, err);
 	if (rc == 0)
 		rc = plan_rules(o, p, err);
+	if (rc == 0)
+		note_surprises(o, p);
 	return rc;
 }
 

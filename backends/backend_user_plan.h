@@ -32,6 +32,7 @@ struct user_plan {
 	size_t hostfwd_count, guestfwd_count;
 	struct hostfwd hostfwd[USER_RULES_MAX]; /* in the order given */
 	struct guestfwd guestfwd[USER_RULES_MAX];
+	const char *note; /* what the operator may not expect, or NULL */
 };
 
 /* user_plan - 0 and *p, or -EINVAL with *err; `o` is only read. */

@@ -14,7 +14,7 @@
  * missing then is missing between two whole records.
  */
 #include "backends/backend.h"
-#include "backends/backend_pcap.h"
+#include "backends/backend_capture.h"
 #include "proto/log.h"
 #include "proto/sys.h"
 
@@ -37,7 +37,7 @@ enum { RESOURCE_FILE };
 struct dump {
 	struct backend *be; /* borrowed */
 	int fd;             /* owned */
-	struct pcap pcap;
+	struct capture capture;
 	bool failing;      /* the file takes no more, as far as we know */
 	uint64_t tried_ns; /* when it last refused */
 	uint64_t dropped;  /* since it began to refuse */
@@ -59,7 +59,7 @@ dump_open(void *self, struct backend *be, const void *options, struct err *err)
 	/* RLIMIT_FSIZE: the call shall fail, not end us. */
 	(void)signal(SIGXFSZ, SIG_IGN);
 	backend_info(be, "dump to %s (len=%" PRIu64 ")", o->file, snap);
-	return pcap_open(&d->pcap, d->fd, (uint32_t)snap, err);
+	return capture_open(&d->capture, d->fd, (uint32_t)snap, err);
 }
 
 static int
@@ -121,7 +121,7 @@ dump_frames(void *self, const struct frame *f, size_t count)
 		drop(d, count);
 		return count;
 	}
-	done = pcap_write(&d->pcap, f, count, sys_real_ns(), &error);
+	done = capture_write(&d->capture, f, count, sys_real_ns(), &error);
 	if (done > 0)
 		file_accepted(d);
 	for (i = 0; i < done; i++)
@@ -141,11 +141,12 @@ dump_close(void *self)
 {
 	struct dump *d = self;
 
+	capture_close(&d->capture);
 	fd_close(&d->fd);
 }
 
 static const struct sysrule dump_rules[] = {
-    SYS(pwritev, "a batch of records"),
+    SYS(pwrite64, "a batch of records"),
     SYS(lseek, "remember the end of the last whole record"),
     SYS(ftruncate, "cut off a record that did not fit"),
 };

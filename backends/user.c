@@ -46,7 +46,7 @@
 #define MS_NS UINT64_C(1000000)
 /* Without a frame for so long, no fragment can be waiting: libslirp keeps
  * them for 30 s. */
-#define QUIET_NS (60 * 1000 * MS_NS)
+#define QUIET_NS (60000 * MS_NS)
 /* What slirp_pollfds_fill says when it waits for sessions; more is "idle". */
 #define TICK_MS_SESSIONS 500u
 /* IEEE 802.3's least frame without its check sequence. */
@@ -116,8 +116,7 @@ guest_error(const char *msg, void *opaque)
 static int64_t
 clock_now(void *opaque)
 {
-	(void)opaque;
-	return (int64_t)sys_mono_ns();
+	return (void)opaque, (int64_t)sys_mono_ns();
 }
 
 static void user_flush(struct user *u);
@@ -488,6 +487,8 @@ user_start(void *self, struct err *err)
 
 	(void)err;
 	backend_connected(u->be, true, "");
+	if (u->plan.note)
+		backend_notice(u->be, "option", u->plan.note);
 	user_flush(u);
 	return 0;
 }

@@ -186,9 +186,9 @@ find_ask(struct control *k, uint32_t seq)
 {
 	struct control_ask *a;
 
-	TAILQ_FOREACH(a, &k->asks, entry)
-	if (a->seq == seq)
-		return a;
+	TAILQ_FOREACH (a, &k->asks, entry)
+		if (a->seq == seq)
+			return a;
 	return NULL;
 }
 

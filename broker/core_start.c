@@ -12,32 +12,25 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* One request of the start phase, while it waits. */
-struct waiter {
-	core_done done;
-	void *self;
-};
 
 static void
 endpoint_opened(void *self, const struct launch_msg *m, int *fds)
 {
-	struct waiter *w = self;
+	struct core *c = self;
+	core_done listening = c->listening;
 	struct err e = {0};
 
 	(void)fds;
+	c->listening = NULL;
 	if (m->result.error != 0)
-		(void)err_set(&e, m->result.error, "%s",
-		    m->result.text[0] != '\0' ? m->result.text
-					      : strerror(-m->result.error));
-	w->done(w->self, m->result.error != 0 ? &e : NULL);
-	free(w);
+		(void)err_set(
+		    &e, m->result.error, "%s", launch_why(&m->result));
+	listening(c->listening_self, m->result.error != 0 ? &e : NULL);
 }
 
 static int
-ask_endpoint(struct core *c, const char *path, struct waiter *w, struct err *e)
+ask_endpoint(struct core *c, const char *path, struct err *e)
 {
 	struct launch_msg m = {.type = LAUNCH_OPEN};
 	char text[LAUNCH_PATH];
@@ -57,30 +50,25 @@ ask_endpoint(struct core *c, const char *path, struct waiter *w, struct err *e)
 	rc = addr_parse(text, &m.open.local, e);
 	if (rc < 0)
 		return rc;
-	if (launch_ask(c->launch, &m, -1, endpoint_opened, w) == 0)
+	if (launch_ask(c->launch, &m, -1, endpoint_opened, c) == 0)
 		return err_set(e, -ENOBUFS, "the launcher is too busy");
 	c->endpoints++;
 	return 0;
 }
 
+/* The command line asks for one at a time. */
 void
 core_listen(struct core *c, const char *path, core_done done, void *self)
 {
-	struct waiter *w = calloc(1, sizeof *w);
 	struct err e = {0};
-	int rc;
 
-	if (w) {
-		w->done = done;
-		w->self = self;
-		rc = ask_endpoint(c, path, w, &e);
-	} else {
-		rc = err_set(&e, -ENOMEM, "out of memory");
-	}
-	if (rc < 0) {
-		free(w);
-		done(self, &e);
-	}
+	BUG_ON(c->listening);
+	c->listening = done;
+	c->listening_self = self;
+	if (ask_endpoint(c, path, &e) == 0)
+		return;
+	c->listening = NULL;
+	done(self, &e);
 }
 
 void

@@ -35,8 +35,10 @@ struct core {
 	struct query query;
 	struct launch_result process; /* our own attestation */
 	uint64_t since_ns;
-	unsigned endpoints; /* QMP listeners asked for on the command line */
-	core_done latched;  /* who waits for the end of the start phase */
+	unsigned endpoints;  /* QMP listeners asked for on the command line */
+	core_done listening; /* who waits for an endpoint, or NULL */
+	void *listening_self;
+	core_done latched; /* who waits for the end of the start phase */
 	void *latched_self;
 	bool latch_answered;
 	int listeners_due;

@@ -160,7 +160,12 @@ island_fault(struct island *i, const char *reason)
 static void
 expired(void *self)
 {
-	island_step(self, IE_TIMER);
+	struct island *i = self;
+
+	if (i->state != IS_BACKOFF && !i->fault)
+		i->fault = i->state == IS_STOPPING ? "deadline:stop"
+						   : "deadline:start";
+	island_step(i, IE_TIMER);
 }
 
 /* --- what the lane says --- */
@@ -249,7 +254,7 @@ lane_hung(void *self)
 
 	if (!island_may(i, IE_HUNG))
 		return;
-	i->fault = "ping";
+	i->fault = "deadline:ping";
 	island_step(i, IE_HUNG);
 }
 

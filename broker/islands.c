@@ -102,8 +102,8 @@ islands_tidy(struct islands *all)
 {
 	struct island *i, *next;
 
-	TAILQ_FOREACH(i, &all->list, entry)
-	i->needed = i->wanted_count > 0 || i == all->spare;
+	TAILQ_FOREACH (i, &all->list, entry)
+		i->needed = i->wanted_count > 0 || i == all->spare;
 	for (uint32_t n = 0; n < LAUNCH_SLOTS; n++) {
 		const struct port *p = all->ports[n];
 
@@ -217,8 +217,8 @@ install(struct islands *all, struct share *s, uint32_t count)
 {
 	struct island *i;
 
-	TAILQ_FOREACH(i, &all->list, entry)
-	i->wanted_count = 0;
+	TAILQ_FOREACH (i, &all->list, entry)
+		i->wanted_count = 0;
 	for (uint32_t n = 0; n < count; n++) {
 		i = s[n].island;
 		free(i->wanted);
@@ -234,9 +234,9 @@ want_all(struct islands *all)
 	struct island *home[LAUNCH_SLOTS] = {NULL};
 	struct island *i;
 
-	TAILQ_FOREACH(i, &all->list, entry)
-	for (size_t k = 0; k < i->wanted_count; k++)
-		home[i->wanted[k].port] = i;
+	TAILQ_FOREACH (i, &all->list, entry)
+		for (size_t k = 0; k < i->wanted_count; k++)
+			home[i->wanted[k].port] = i;
 	for (uint32_t n = 0; n < LAUNCH_SLOTS; n++)
 		if (all->ports[n])
 			port_want(all->ports[n], home[n]);
@@ -256,8 +256,8 @@ islands_apply(struct islands *all, const struct plan *plan, struct err *e)
 		install(all, s, plan->islands);
 		want_all(all);
 		/* The old plans first: they stop what is about to move. */
-		TAILQ_FOREACH(i, &all->list, entry)
-		island_push(i);
+		TAILQ_FOREACH (i, &all->list, entry)
+			island_push(i);
 		for (uint32_t n = 0; n < LAUNCH_SLOTS; n++)
 			if (all->ports[n])
 				port_settle(all->ports[n]);

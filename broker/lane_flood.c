@@ -68,21 +68,35 @@ ask(struct port *p, const struct lane_batch *b, size_t n)
 	return p->limit;
 }
 
+/* The ring's process lied while frames of this batch were put in: none of
+ * them was published. */
+static void
+put_failed(struct port *p, size_t n)
+{
+	p->count[LC_RX_DROP_DEAD] += n;
+	lane_port_fault(p, "rx-ring");
+}
+
 /* Copy what fits of the first n frames, publish once, ring once. */
 static void
 put(struct port *p, const struct lane_batch *b, size_t n)
 {
+	int64_t skipped = ring_rewind(&p->out, b->record_bytes);
 	uint64_t frames = 0, bytes = 0;
 	size_t i = 0;
 
+	if (skipped < 0) {
+		put_failed(p, n);
+		return;
+	}
+	/* What was skipped is not what it drained. */
+	p->refill_cons += (uint64_t)skipped;
 	while (i < n) {
 		int done = ring_copy(&p->out, &b->frame[i], (unsigned)(n - i));
 		uint32_t refused_len;
 
 		if (done < 0) {
-			/* Nothing of this batch was published. */
-			p->count[LC_RX_DROP_DEAD] += n;
-			lane_port_fault(p, "rx-ring");
+			put_failed(p, n);
 			return;
 		}
 		frames += (unsigned)done;

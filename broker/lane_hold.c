@@ -97,7 +97,9 @@ lane_patience_look(struct port *p)
 		lane_port_fault(p, "rx-ring");
 		return false;
 	}
-	if (p->out.cons - p->refill_cons >= p->out.size / 2) {
+	/* Signed: a rewind puts the mark ahead of the position for a while. */
+	if ((int64_t)(p->out.cons - p->refill_cons) >=
+	    (int64_t)(p->out.size / 2)) {
 		p->patience_ns = LANE_PATIENCE_NS;
 		p->refill_cons = p->out.cons;
 	}

@@ -113,11 +113,9 @@ lane_plan(struct lane *l, uint32_t serial, const struct plan_port *ports,
 	for (size_t i = 0; i < l->port_count; i++) {
 		struct port *p = &l->port[i];
 
-		if (!p->planned && p->state != LP_OFF)
+		if (!p->planned || !p->attached)
 			lane_port_state(p, LP_OFF);
-		else if (p->planned && p->attached && p->state == LP_OFF)
-			lane_port_state(p, LP_READY);
-		else if (p->state == LP_HELD)
+		else if (p->state == LP_OFF || p->state == LP_HELD)
 			lane_port_state(p, LP_READY);
 	}
 	l->serial = serial;

@@ -437,6 +437,12 @@ slot_kill(struct launch_client *c, uint32_t slot, uint32_t epoch, int signo)
 	launch_tell(c, &m);
 }
 
+const char *
+launch_why(const struct launch_result *r)
+{
+	return r->text[0] != '\0' ? r->text : strerror(-r->error);
+}
+
 size_t
 launch_pending(const struct launch_client *c)
 {

@@ -84,6 +84,9 @@ uint32_t slot_epoch_next(struct launch_client *c, uint32_t slot);
 void slot_kill(
     struct launch_client *c, uint32_t slot, uint32_t epoch, int signo);
 
+/* launch_why - the launcher's words for a failure, or errno's. */
+const char *launch_why(const struct launch_result *r);
+
 /* For tests and bounds: requests pending now, slots taken now. */
 size_t launch_pending(const struct launch_client *c);
 size_t slot_count(const struct launch_client *c);

@@ -224,17 +224,19 @@ netdev_by_id(const struct netdevs *all, const char *id)
 {
 	struct life *nd;
 
-	TAILQ_FOREACH(nd, &all->list, entry)
-	if (strcmp(nd->options.id, id) == 0)
-		return nd;
+	TAILQ_FOREACH (nd, &all->list, entry)
+		if (strcmp(nd->options.id, id) == 0)
+			return nd;
 	return NULL;
 }
 
 void
 netdevs_fini(struct netdevs *all)
 {
-	struct life *nd;
+	struct life *nd, *next;
 
-	while ((nd = TAILQ_FIRST(&all->list)))
+	for (nd = TAILQ_FIRST(&all->list); nd; nd = next) {
+		next = TAILQ_NEXT(nd, entry);
 		life_free(nd);
+	}
 }

@@ -59,9 +59,8 @@ opened(void *self, const struct launch_msg *m, int *fds)
 	if (m->result.error == 0 || may_come_later(&r->open, m->result.error))
 		r->granted = true;
 	else if (nd->error.text[0] == '\0')
-		(void)err_set(&nd->error, m->result.error, "%s",
-		    m->result.text[0] != '\0' ? m->result.text
-					      : strerror(-m->result.error));
+		(void)err_set(
+		    &nd->error, m->result.error, "%s", launch_why(&m->result));
 	if (--nd->opening > 0)
 		return;
 	life_step(nd, nd->error.text[0] == '\0' ? EV_OPENED : EV_REFUSED);

@@ -115,9 +115,7 @@ reopened(void *self, const struct launch_msg *m, int *fds)
 	if (!nd->control)
 		return;
 	if (m->result.error != 0 || fds[0] < 0) {
-		text_clean(text, sizeof text,
-		    m->result.text[0] != '\0' ? m->result.text
-					      : strerror(-m->result.error));
+		text_clean(text, sizeof text, launch_why(&m->result));
 		c.error = text;
 	}
 	if (ctl_send_connection(control_chan(nd->control), nd->reconnect_seq,

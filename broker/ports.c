@@ -144,6 +144,7 @@ detach(struct port *p)
 	struct ctl_detach m = {.port = p->number, .epoch = p->epoch};
 	struct island *i = p->lane;
 
+	BUG_ON(!i);
 	if (!island_is_ready(i))
 		return; /* it is being killed: port_lane_gone() will come */
 	m.dead = p->epoch != p->live;

@@ -246,12 +246,12 @@ backend_told(struct control_ask *ask, const uint64_t *counters, size_t count)
 	told(nd);
 }
 
-/* Dead epochs count even when no lane can be asked. */
+/* What dead epochs counted is known here; the rest only where the port is. */
 static void
 ask_life(struct core *c, struct life *nd)
 {
 	nd->has_backend_counters = false;
-	nd->has_lane_counters = nd->served;
+	nd->has_lane_counters = nd->served && nd->port->live == 0;
 	memcpy(nd->lane_counters, nd->port->base, sizeof nd->lane_counters);
 	nd->lane_ask.told = lane_told;
 	nd->backend_ask.told = backend_told;
@@ -270,9 +270,9 @@ is_asked(const struct core *c, const struct life *nd)
 {
 	const struct question *q;
 
-	TAILQ_FOREACH(q, &c->query.now, entry)
-	if (q->id[0] == '\0' || strcmp(q->id, nd->options.id) == 0)
-		return true;
+	TAILQ_FOREACH (q, &c->query.now, entry)
+		if (q->id[0] == '\0' || strcmp(q->id, nd->options.id) == 0)
+			return true;
 	return false;
 }
 
@@ -329,8 +329,7 @@ gather_late(void *self)
 	struct core *c = self;
 	struct life *nd;
 
-	TAILQ_FOREACH(nd, &c->netdevs.list, entry)
-	{
+	TAILQ_FOREACH (nd, &c->netdevs.list, entry) {
 		control_ask_end(&nd->lane_ask);
 		control_ask_end(&nd->backend_ask);
 	}

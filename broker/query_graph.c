@@ -256,10 +256,10 @@ process_count(const struct core *c)
 	const struct life *nd;
 	size_t n = 1;
 
-	TAILQ_FOREACH(i, &c->islands->list, entry)
-	n++;
-	TAILQ_FOREACH(nd, &c->netdevs.list, entry)
-	n++;
+	TAILQ_FOREACH (i, &c->islands->list, entry)
+		n++;
+	TAILQ_FOREACH (nd, &c->netdevs.list, entry)
+		n++;
 	return n;
 }
 
@@ -271,11 +271,11 @@ fill_processes(struct core *c, struct processes *p)
 	int rc = 0;
 
 	fill_broker(c, p);
-	TAILQ_FOREACH(i, &c->islands->list, entry)
-	fill_lane(i, p);
-	TAILQ_FOREACH(nd, &c->netdevs.list, entry)
-	if (rc == 0)
-		rc = fill_backend(nd, p);
+	TAILQ_FOREACH (i, &c->islands->list, entry)
+		fill_lane(i, p);
+	TAILQ_FOREACH (nd, &c->netdevs.list, entry)
+		if (rc == 0)
+			rc = fill_backend(nd, p);
 	return rc;
 }
 

@@ -55,9 +55,9 @@ all_arrived(const struct islands *all)
 {
 	const struct island *i;
 
-	TAILQ_FOREACH(i, &all->list, entry)
-	if (i->wanted_count > 0 && i->state != IS_READY)
-		return false;
+	TAILQ_FOREACH (i, &all->list, entry)
+		if (i->wanted_count > 0 && i->state != IS_READY)
+			return false;
 	for (uint32_t n = 0; n < LAUNCH_SLOTS; n++) {
 		const struct port *p = all->ports[n];
 
@@ -88,17 +88,16 @@ ask_lanes(struct settle *s)
 	struct island *i;
 	size_t n = 0;
 
-	TAILQ_FOREACH(i, &all->list, entry)
-	n +=
-	    i->state == IS_READY && i->sent_count > 0 && i->synced != i->serial;
+	TAILQ_FOREACH (i, &all->list, entry)
+		n += i->state == IS_READY && i->sent_count > 0 &&
+		     i->synced != i->serial;
 	s->asks = calloc(n + 1, sizeof *s->asks);
 	if (!s->asks || n == 0) {
 		finish(s);
 		return;
 	}
 	s->open = 1; /* ours: nobody finishes while we ask */
-	TAILQ_FOREACH(i, &all->list, entry)
-	{
+	TAILQ_FOREACH (i, &all->list, entry) {
 		struct settle_ask *sa = &s->asks[s->ask_count];
 
 		if (s->ask_count == n || i->state != IS_READY ||

@@ -89,3 +89,27 @@ ring_copy(struct ring_tx *r, const struct frame *f, unsigned count)
 	}
 	return (int)done;
 }
+
+int64_t
+ring_rewind(struct ring_tx *r, uint64_t bytes)
+{
+	uint64_t off = r->pos & (r->size - 1), tail = r->size - off;
+	uint64_t head = (tail - RING_HEAD_BYTES) | (uint64_t)RING_FLAG_PAD
+						       << 32;
+	uint64_t left;
+	int rc;
+
+	if (off < r->size / 4)
+		return 0;
+	/* In the line of data_event, which the publish will read anyhow. */
+	rc = ring_tx_refresh(r);
+	if (rc < 0)
+		return rc;
+	left = r->pos - r->cons;
+	if (left > r->size / 8 || tail + bytes > r->size - left)
+		return 0;
+	__atomic_store_n(
+	    (uint64_t *)(void *)(r->data + off), head, __ATOMIC_RELAXED);
+	r->pos += tail;
+	return (int64_t)tail;
+}

@@ -20,4 +20,14 @@
  */
 int ring_copy(struct ring_tx *r, const struct frame *f, unsigned count);
 
+/*
+ * ring_rewind - let the next record begin at the start of the area, if the
+ * peer has drained nearly everything and three quarters are still to come.
+ *   bytes  of records that will follow; there must be one at least
+ * A stream that never fills the ring then uses the same quarter of it again
+ * and again, and stays in the caches, instead of walking through all of it.
+ * Returns how many bytes were skipped, 0, or -EPROTO as ring_copy.
+ */
+int64_t ring_rewind(struct ring_tx *r, uint64_t bytes);
+
 #endif

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -188,6 +189,36 @@ def test_default_network_and_what_it_says(build):
         assert os.path.exists(daemon.path("capture.pcap"))
     finally:
         daemon.stop()
+
+
+def make(build, *args):
+    """`make ARGS` with our build directory, as a user would."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+    return subprocess.run(["make", "-C", TOP, f"BUILD={build}", *args], env=env,
+                          stdin=subprocess.DEVNULL, check=True, timeout=60,
+                          capture_output=True, text=True)
+
+
+def test_installed_it_finds_its_programs(build, tmp_path):
+    where = f"DESTDIR={tmp_path}"
+    make(build, "install", where, "PREFIX=/usr")
+    installed = tmp_path / "usr" / "sbin"
+    assert (installed / "bulkheadd").exists()
+    os.mkdir(tmp_path / "usr" / "bin")
+    os.symlink(installed / "bulkheadd", tmp_path / "usr" / "bin" / "bulkheadd")
+    daemon = Daemon(str(tmp_path / "usr"), "-netdev", "user,id=u")
+    daemon.stop()
+    if shutil.which("systemd-analyze"):
+        unit = tmp_path / "usr/lib/systemd/system/bulkhead.service"
+        text = unit.read_text().replace("/usr/sbin/", f"{installed}/")
+        unit.write_text(text)
+        said = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", str(unit)], text=True,
+            capture_output=True, check=False).stderr
+        assert "bulkhead" not in said, said
+    make(build, "uninstall", where, "PREFIX=/usr")
+    left = [f for _, _, files in os.walk(tmp_path) for f in files]
+    assert left == ["bulkheadd"]  # the link that we made
 
 
 def test_every_option_is_in_the_manual_and_in_help(build):

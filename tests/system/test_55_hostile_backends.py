@@ -90,6 +90,9 @@ class Arena:
         self.qmp = self.daemon.qmp()
         self.ends = [self.plug(n) for n in "ab"]
         self.serial = 0
+        # the second lane is the spare; others are on their way out
+        self.usual = ["broker", "lane", "lane", "socket", "socket"]
+        until(lambda: self.roles() == self.usual, 10, "calm")
 
     def plug(self, name):
         path = self.daemon.path(name + ".sock")
@@ -108,7 +111,10 @@ class Arena:
     def remove(self, lie):
         self.qmp.cmd("netdev_del", id="p-x")
         self.qmp.cmd("netdev_del", id=lie)
-        until(lambda: len(self.qmp.cmd("query-backends")) == 3, 10)
+        until(lambda: self.roles() == self.usual, 10, f"end of {lie}")
+
+    def roles(self):
+        return sorted(b["role"] for b in self.qmp.cmd("query-backends"))
 
     def well(self, count=300, size=600):
         """Both honest ends hear each other: every frame, once, in order."""
@@ -119,19 +125,23 @@ class Arena:
             assert target.numbers(count, 20) == \
                 list(range(first, first + count))
 
+    def all_started(self):
+        backends = self.qmp.cmd("query-backends")
+        return backends if all("pid" in b for b in backends) else None
+
     def descriptors(self):
-        """Of the processes that stay, by role."""
-        found = {"launcher": len(os.listdir(f"/proc/{self.daemon.proc.pid}/fd"))}
-        for b in self.qmp.cmd("query-backends"):
-            found[b["id"]] = len(os.listdir(f"/proc/{b['pid']}/fd"))
-        return found
+        """How many the launcher, and each process that stays, has open."""
+        found = [("launcher", len(os.listdir(
+            f"/proc/{self.daemon.proc.pid}/fd")))]
+        for b in until(self.all_started, 10, "every process has started"):
+            found.append((b["role"], len(os.listdir(f"/proc/{b['pid']}/fd"))))
+        return sorted(found)
 
 
 @pytest.fixture(scope="module")
 def arena(build, programs):
     a = Arena(build, programs[0])
     a.well()
-    a.before = None
     yield a
     a.daemon.stop()
 

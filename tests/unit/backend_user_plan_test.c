@@ -277,6 +277,23 @@ test_hostfwd_rules_keep_their_order_and_are_unique(void **state)
 }
 
 static void
+test_surprises_are_noted(void **state)
+{
+	(void)state;
+	accepted(OPTIONS(.hostname = TEXT("a")));
+	assert_null(plan.note);
+	accepted(
+	    OPTIONS(.hostname = TEXT("123456789012345678901234567890123")));
+	assert_non_null(plan.note);
+	accepted(OPTIONS(.has_restrict_ = true, .restrict_ = true,
+	    .hostfwd = RULE("tcp::80-:80")));
+	assert_null(plan.note);
+	accepted(OPTIONS(.has_restrict_ = true, .restrict_ = true,
+	    .hostfwd = RULE("udp::80-:80")));
+	assert_non_null(plan.note);
+}
+
+static void
 test_guestfwd_to_an_address(void **state)
 {
 	(void)state;
@@ -395,6 +412,7 @@ main(void)
 	    cmocka_unit_test(test_texts_have_limits),
 	    cmocka_unit_test(
 		test_hostfwd_rules_keep_their_order_and_are_unique),
+	    cmocka_unit_test(test_surprises_are_noted),
 	    cmocka_unit_test(test_guestfwd_to_an_address),
 	    cmocka_unit_test(test_bad_guestfwd_rules_are_refused),
 	    cmocka_unit_test(test_frames_to_the_hosts_loopback_do_not_pass),

@@ -451,12 +451,11 @@ assert_calm(void)
 {
 	struct life *nd;
 
-	TAILQ_FOREACH(nd, &kit_core->netdevs.list, entry)
-	if (nd->state == ND_HELD)
-		netdev_resume(nd);
+	TAILQ_FOREACH (nd, &kit_core->netdevs.list, entry)
+		if (nd->state == ND_HELD)
+			netdev_resume(nd);
 	kit_settle(200 * KIT_SECOND);
-	TAILQ_FOREACH(nd, &kit_core->netdevs.list, entry)
-	{
+	TAILQ_FOREACH (nd, &kit_core->netdevs.list, entry) {
 		const struct child *lane = kit_lane_of(nd->options.id);
 
 		assert_int_equal(nd->state, ND_RUNNING);

@@ -94,17 +94,17 @@ static int
 count_records(int fd)
 {
 	ssize_t size = pread(fd, file, sizeof file, 0);
-	size_t at = PCAP_HEADER_BYTES;
+	size_t at = CAPTURE_HEADER_BYTES;
 	int n = 0;
 
-	assert_true(size >= (ssize_t)PCAP_HEADER_BYTES);
+	assert_true(size >= (ssize_t)CAPTURE_HEADER_BYTES);
 	assert_int_equal(word(0), 0xa1b23c4d);
 	assert_int_equal(word(4), 4 << 16 | 2);
 	assert_int_equal(word(20), 1);
 	while (at < (size_t)size) {
-		assert_true(at + PCAP_RECORD_BYTES <= (size_t)size);
+		assert_true(at + CAPTURE_RECORD_BYTES <= (size_t)size);
 		assert_true(word(at + 4) < 1000000000);
-		at += PCAP_RECORD_BYTES + word(at + 8);
+		at += CAPTURE_RECORD_BYTES + word(at + 8);
 		assert_true(at <= (size_t)size);
 		n++;
 	}

@@ -151,7 +151,7 @@ test_a_receiver_that_drains_half_gets_its_patience_back(void **state)
 		assert_int_not_equal(port(1)->patience_ns, MS);
 	}
 	assert_int_equal(count(1, LC_RX_DROP_FULL), 0);
-	assert_true(count(1, LC_HELD_NS) >= 100 * 4 * MS);
+	assert_true(count(1, LC_HELD_NS) >= 400 * MS);
 	kit_end();
 }
 
@@ -370,14 +370,14 @@ test_a_dripper_is_not_suspected_more_than_once_a_second(void **state)
 }
 
 static void
-test_a_receiver_that_was_idle_is_not_suspected_at_its_first_burst(void **state)
+test_an_idle_receiver_is_not_suspected_at_its_first_burst(void **state)
 {
 	(void)state;
 	kit_start("aa");
 	pen_send(0, 10, 1000);
 	kit_run();
 	pen_take(1, 100);
-	clock_ns += 3600 * 1000 * MS;
+	clock_ns += 3600000 * MS;
 	fill(0, 1000);
 	assert_true(port(1)->holding);
 	assert_int_equal(stalls, 0);
@@ -442,7 +442,7 @@ main(void)
 	    cmocka_unit_test(
 		test_a_dripper_is_not_suspected_more_than_once_a_second),
 	    cmocka_unit_test(
-		test_a_receiver_that_was_idle_is_not_suspected_at_its_first_burst),
+		test_an_idle_receiver_is_not_suspected_at_its_first_burst),
 	    cmocka_unit_test(test_longest_frames_wait_for_room_too),
 	};
 

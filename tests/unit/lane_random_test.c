@@ -31,8 +31,8 @@ static struct model {
 	bool attached;
 	uint64_t expected;       /* frames that should have reached it */
 	uint64_t told[LC_COUNT]; /* by lives that are over */
-	uint64_t flown; /* of its frames, already given to `expected` */
-	uint64_t taken; /* by this life's pen */
+	uint64_t flown;    /* of its frames, already given to `expected` */
+	uint64_t taken;    /* by this life's pen */
 	uint64_t vanished; /* died in P, before the lane took them */
 } model[PORTS];
 

@@ -332,7 +332,8 @@ test_work_of_one_turn_is_bounded(void **state)
 	pen_flush(0);
 	lane_bell(lane, port(0));
 	assert_int_equal(lane_turn(lane), 0); /* more to do */
-	assert_true(count(0, LC_TX_FRAMES) <= (LANE_BUDGET / 2) * BATCH_FRAMES);
+	assert_true(
+	    count(0, LC_TX_FRAMES) <= LANE_BUDGET / 2 * (uint64_t)BATCH_FRAMES);
 	kit_end();
 }
 

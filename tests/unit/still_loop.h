@@ -142,8 +142,7 @@ turn_watches(void)
 	unsigned what = 0, seen = 0;
 
 	sweep_watches();
-	TAILQ_FOREACH(w, &kit_loop.watches, entry)
-	{
+	TAILQ_FOREACH (w, &kit_loop.watches, entry) {
 		struct pollfd p = {.fd = w->fd};
 		unsigned got = 0;
 
@@ -174,9 +173,9 @@ turn_timers(uint64_t until_ns)
 {
 	struct timer *t, *first = NULL;
 
-	TAILQ_FOREACH(t, &kit_loop.timers, entry)
-	if (t->set && (!first || t->due_ns < first->due_ns))
-		first = t;
+	TAILQ_FOREACH (t, &kit_loop.timers, entry)
+		if (t->set && (!first || t->due_ns < first->due_ns))
+			first = t;
 	if (!first || first->due_ns > until_ns)
 		return false;
 	if (first->due_ns > kit_loop.now_ns)
