@@ -264,7 +264,7 @@ lint: all
 	$(Q)tests/lint --build $(BUILD)
 
 $(BUILD)/compile_commands.json: Makefile contrib/compile-commands $(BUILD)/gen/stamp
-	$(Q)contrib/compile-commands '$(CURDIR)' '$(COMPILE) $(GLIB)' > $@
+	$(Q)contrib/compile-commands '$(CURDIR)' '$(subst ','\'',$(COMPILE) $(GLIB))' > $@
 compile_commands.json: $(BUILD)/compile_commands.json
 	$(Q)cp $< $@
 

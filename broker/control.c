@@ -293,8 +293,11 @@ int
 broker_on_backend_stats(
     void *self, uint32_t seq, const struct ctl_backend_stats *m)
 {
-	struct control_ask *a = find_ask(self, seq);
+	struct control *k = self;
+	struct control_ask *a = find_ask(k, seq);
 
+	if (a && m->info)
+		k->ops->info(k->self, m->info);
 	if (a)
 		tell(a, m->counters.items, m->counters.count);
 	return 0;

@@ -32,6 +32,8 @@ struct control_ops {
 	    void *self, uint32_t seq, const struct ctl_reconnect *m);
 	int (*notice)(void *self, const struct ctl_notice *m);
 	int (*lane_stalled)(void *self);
+	/* What it says of itself now, with its counters. */
+	void (*info)(void *self, const char *text);
 	/* from lanes */
 	int (*detached)(void *self, const struct ctl_detached *m);
 	int (*port_fault)(void *self, const struct ctl_port_fault *m);

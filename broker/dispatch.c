@@ -247,6 +247,7 @@ choose_command(struct call *c, const struct request *r, struct err *e)
 {
 	const char *name = r->execute;
 
+	BUG_ON(name == NULL);
 	if (!c->asker->negotiated && strcmp(name, NEGOTIATION) != 0)
 		return err_class_set(e, -EINVAL, ERR_COMMAND_NOT_FOUND,
 		    "Expecting capabilities negotiation with '" NEGOTIATION
@@ -263,12 +264,15 @@ choose_command(struct call *c, const struct request *r, struct err *e)
 static void
 run_command(struct call *c, json_t *arguments)
 {
-	const struct desc *d = c->command->args;
-	void *args = calloc(1, d->bytes > 0 ? d->bytes : 1);
+	const struct desc *d;
 	json_t *none = NULL;
 	struct err e;
+	void *args;
 	int rc;
 
+	BUG_ON(c->command == NULL);
+	d = c->command->args;
+	args = calloc(1, d->bytes > 0 ? d->bytes : 1);
 	if (arguments == NULL)
 		arguments = none = json_object();
 	if (args == NULL || arguments == NULL)
@@ -373,6 +377,7 @@ asker_request(struct asker *a, const struct framer_item *item)
 		fail(c, ERR_GENERIC, item->text, item->len);
 	else
 		run_value(c, item);
+	/* Nobody frees a running call. NOLINTNEXTLINE(clang-analyzer-*) */
 	c->running = false;
 	if (c->answered)
 		call_free(c);

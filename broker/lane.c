@@ -46,6 +46,7 @@ lane_new(const struct lane_ops *ops, void *self)
 	l->self = self;
 	l->alarm_ns = LANE_SLEEP;
 	l->gap_ns = LANE_GAP_NS_MAX;
+	l->footprint_bytes = LANE_FOOTPRINT_BYTES;
 	TAILQ_INIT(&l->ready);
 	TAILQ_INIT(&l->resting);
 	TAILQ_INIT(&l->held);

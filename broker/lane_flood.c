@@ -77,20 +77,33 @@ put_failed(struct port *p, size_t n)
 	lane_port_fault(p, "rx-ring");
 }
 
+/* Start again at the ring's beginning, where that saves cache. 0 or -EPROTO. */
+static int
+rewind_ring(struct port *p, const struct lane_batch *b)
+{
+	uint64_t rings = p->out.size * (p->member_count - 1);
+	int64_t skipped = 0;
+
+	if (rings > p->lane->footprint_bytes)
+		skipped = ring_rewind(&p->out, b->record_bytes);
+	if (skipped < 0)
+		return (int)skipped;
+	/* What was skipped is not what it drained. */
+	p->refill_cons += (uint64_t)skipped;
+	return 0;
+}
+
 /* Copy what fits of the first n frames, publish once, ring once. */
 static void
 put(struct port *p, const struct lane_batch *b, size_t n)
 {
-	int64_t skipped = ring_rewind(&p->out, b->record_bytes);
 	uint64_t frames = 0, bytes = 0;
 	size_t i = 0;
 
-	if (skipped < 0) {
+	if (rewind_ring(p, b) < 0) {
 		put_failed(p, n);
 		return;
 	}
-	/* What was skipped is not what it drained. */
-	p->refill_cons += (uint64_t)skipped;
 	while (i < n) {
 		int done = ring_copy(&p->out, &b->frame[i], (unsigned)(n - i));
 		uint32_t refused_len;

@@ -35,6 +35,14 @@ life_hello(void *self, const struct ctl_hello *m)
 	return 0;
 }
 
+static void
+life_info(void *self, const char *text)
+{
+	struct life *nd = self;
+
+	text_clean(nd->info, sizeof nd->info, text);
+}
+
 static int
 life_ready(void *self, const struct ctl_ready *m)
 {
@@ -49,7 +57,7 @@ life_ready(void *self, const struct ctl_ready *m)
 	}
 	nd->ready = true;
 	if (m->info)
-		text_clean(nd->info, sizeof nd->info, m->info);
+		life_info(nd, m->info);
 	nd->connected = m->connected;
 	nd->all->ops->connected(nd->all->self, nd, m->connected);
 	if (nd->attested)
@@ -195,6 +203,7 @@ const struct control_ops life_control_ops = {
     .hello = life_hello,
     .ready = life_ready,
     .connected = life_connected,
+    .info = life_info,
     .reconnect = life_reconnect,
     .notice = life_notice,
     .lane_stalled = life_lane_stalled,

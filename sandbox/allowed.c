@@ -68,6 +68,18 @@ refuse_path(struct opening *o, enum policy_kind kind, const char *what,
 	return refuse(o, kind, what, path, dir);
 }
 
+int
+opener_allowed_network(struct opening *o)
+{
+	size_t ignored;
+
+	o->granted = o->free || policy_path(&o->l->policy, POLICY_NETWORK,
+				    "host", &ignored);
+	return o->granted ? 0
+			  : refuse(o, POLICY_NETWORK, "use",
+				"the host's network", "host");
+}
+
 /* Open `len` bytes of `path` relative to `dir`; 0 bytes: `dir` itself. */
 static int
 open_part(int dir, const char *path, size_t len, uint64_t resolve)

@@ -79,7 +79,8 @@ inherit_listeners(struct launcher *l)
 			snprintf(one->name, sizeof one->name, "fd:%d", fd);
 		if (names != NULL)
 			names += names[len] == ':' ? len + 1 : len;
-		if (!is_listener(fd)) {
+		/* A client that gives up must not make accept(2) wait. */
+		if (!is_listener(fd) || sys_nonblock(fd, true) < 0) {
 			log_event(LOG_WARN, "listener.skip", "name=%s text=%s",
 			    log_quote(one->name),
 			    log_quote("not a listening socket"));

@@ -105,6 +105,7 @@ int
 opener_stream_connect(struct opening *o)
 {
 	const struct addr *a = &o->args->remote;
+	const struct addr to = policy_destination(a);
 	char name[ADDR_TEXT_BYTES];
 	int rc;
 
@@ -114,7 +115,8 @@ opener_stream_connect(struct opening *o)
 	if (a->sa.sa_family == AF_UNIX)
 		rc = opener_allowed_unix(o, "connect to", a);
 	else
-		rc = opener_allowed_address(o, POLICY_CONNECT, "connect to", a);
+		rc = opener_allowed_address(
+		    o, POLICY_CONNECT, "connect to", &to);
 	if (rc < 0)
 		return rc;
 	rc =
@@ -153,6 +155,7 @@ int
 opener_udp(struct opening *o)
 {
 	const struct addr *local = &o->args->local, *to = &o->args->remote;
+	const struct addr end = policy_destination(to);
 	char name[ADDR_TEXT_BYTES];
 	int rc;
 
@@ -162,7 +165,7 @@ opener_udp(struct opening *o)
 		    "UDP needs two IP addresses of one family");
 	rc = opener_allowed_address(o, POLICY_UDP, "receive UDP on", local);
 	if (rc >= 0)
-		rc = opener_allowed_address(o, POLICY_UDP, "send UDP to", to);
+		rc = opener_allowed_address(o, POLICY_UDP, "send UDP to", &end);
 	if (rc < 0)
 		return rc;
 	rc = bind_udp(o, local);
@@ -274,9 +277,22 @@ opener_fd(struct opening *o)
 
 /* --- files and directories -------------------------------------------- */
 
-/* It must be an ordinary file with one name, whoever had made it. */
+/* Is it the file behind one of our own descriptors? */
+static bool
+same_file(const struct stat *st, int ours)
+{
+	struct stat own;
+
+	return ours >= 0 && fstat(ours, &own) == 0 &&
+	       own.st_dev == st->st_dev && own.st_ino == st->st_ino;
+}
+
+/*
+ * It must be an ordinary file with one name, whoever had made it, but not our
+ * pid file or log.
+ */
 static int
-check_file(int fd)
+check_file(const struct launcher *l, int fd)
 {
 	struct stat st;
 	int rc = (int)sys_result(fstat(fd, &st));
@@ -285,6 +301,8 @@ check_file(int fd)
 		return rc;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
+	if (same_file(&st, l->pidfile) || same_file(&st, STDERR_FILENO))
+		return -EBUSY;
 	return st.st_nlink == 1 ? (int)sys_result(ftruncate(fd, 0)) : -EMLINK;
 }
 
@@ -305,7 +323,7 @@ opener_file_create(struct opening *o)
 	    0640));
 	fd_close(&dir);
 	if (rc >= 0)
-		rc = check_file(o->fd);
+		rc = check_file(o->l, o->fd);
 	if (rc == -EINVAL || rc == -ENXIO)
 		return err_set(o->err, -EINVAL,
 		    "cannot create %s: it is not a regular file", path);
@@ -337,6 +355,10 @@ opener_directory(struct opening *o)
 int
 opener_resolver(struct opening *o)
 {
+	int rc = opener_allowed_network(o);
+
+	if (rc < 0)
+		return rc;
 	o->fd = resolver_open(o->l);
 	return o->fd < 0 ? world_says(o->err, o->fd, "copy", "resolv.conf") : 0;
 }
@@ -390,7 +412,8 @@ open_first(struct opening *o, struct resource *r)
 	int rc;
 
 	/* One permission per rule of hostfwd, all under one index. */
-	if (r->granted && o->args->kind != RES_PERMIT_LISTEN)
+	if (r->granted && (o->args->kind != RES_PERMIT_LISTEN ||
+			      r->args.kind != RES_PERMIT_LISTEN))
 		return err_set(o->err, -EEXIST,
 		    "resource %u of the slot is open", o->args->index);
 	o->free = !o->l->latched;

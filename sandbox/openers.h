@@ -46,6 +46,9 @@ int opener_allowed_address(struct opening *o, enum policy_kind kind,
 int opener_allowed_unix(
     struct opening *o, const char *what, const struct addr *a);
 
+/* opener_allowed_network - may the slot's process be in the host's network? */
+int opener_allowed_network(struct opening *o);
+
 /*
  * opener_parent - ask policy about a path, and open its directory.
  * Returns an O_PATH descriptor and *name, the last component (in `path`).

@@ -26,6 +26,7 @@ static const char *const kind_names[POLICY_KINDS] = {
     [POLICY_FILE] = "file",
     [POLICY_UNIX] = "unix",
     [POLICY_DIRECTORY] = "directory",
+    [POLICY_NETWORK] = "network",
 };
 
 /* Words of the grammar whose resources this build cannot open. */
@@ -79,11 +80,40 @@ same_network(const struct addr *net, const struct addr *a, unsigned prefix)
 	return true;
 }
 
+/* ::ffff:1.2.3.4 is 1.2.3.4: the kernel uses IPv4 for it. */
+static struct addr
+plain_address(const struct addr *a)
+{
+	struct addr plain = {.len = sizeof plain.in};
+
+	if (a->sa.sa_family != AF_INET6 ||
+	    !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
+		return *a;
+	plain.in.sin_family = AF_INET;
+	plain.in.sin_port = a->in6.sin6_port;
+	memcpy(&plain.in.sin_addr, a->in6.sin6_addr.s6_addr + 12, 4);
+	return plain;
+}
+
+struct addr
+policy_destination(const struct addr *a)
+{
+	struct addr to = plain_address(a);
+
+	if (to.sa.sa_family == AF_INET && to.in.sin_addr.s_addr == INADDR_ANY)
+		to.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (to.sa.sa_family == AF_INET6 &&
+	    IN6_IS_ADDR_UNSPECIFIED(&to.in6.sin6_addr))
+		to.in6.sin6_addr = in6addr_loopback;
+	return to;
+}
+
 bool
 policy_address(
     const struct policy *p, enum policy_kind kind, const struct addr *a)
 {
-	uint16_t port = port_of(a);
+	const struct addr plain = plain_address(a);
+	uint16_t port = port_of(&plain);
 	unsigned i;
 
 	for (i = 0; i < p->count; i++) {
@@ -91,7 +121,7 @@ policy_address(
 
 		if (r->kind != kind || port < r->port_min || port > r->port_max)
 			continue;
-		if (r->any_host || same_network(&r->net, a, r->prefix_bits))
+		if (r->any_host || same_network(&r->net, &plain, r->prefix_bits))
 			return r->allow;
 	}
 	return p->otherwise;
@@ -146,7 +176,8 @@ policy_path(const struct policy *p, enum policy_kind kind, const char *path,
 {
 	unsigned i;
 
-	*beneath = 0;
+	/* Trust "/" alone: a link could lead to what a rule denies. */
+	*beneath = p->denies[kind] && path[0] == '/';
 	for (i = 0; i < p->count; i++) {
 		const struct policy_rule *r = &p->rules[i];
 
@@ -211,12 +242,14 @@ policy_usual(struct policy *p, bool root, const char *run_dir)
 {
 	enum policy_kind kind;
 
+	memset(p->denies, 0, sizeof p->denies);
 	p->count = 0;
 	p->otherwise = !root;
 	if (!root)
 		return;
 	for (kind = POLICY_LISTEN; !is_path_kind(kind); kind++)
 		allow_all(p, kind);
+	allow_all(p, POLICY_NETWORK);
 	BUG_ON(allow_run_dir(p, run_dir) != 0);
 }
 
@@ -326,6 +359,34 @@ parse_path(const char *text, struct policy_rule *r)
 	return strcmp(r->path, "/") == 0 || policy_plain(r->path) ? 0 : -EINVAL;
 }
 
+/* There is one network to name, the host's. */
+static int
+parse_network(const char *text, struct policy_rule *r)
+{
+	r->any = true;
+	return strcmp(text, "host") == 0 || strcmp(text, "*") == 0 ? 0
+								   : -EINVAL;
+}
+
+static int
+parse_pattern(char *text, struct policy_rule *r)
+{
+	if (r->kind == POLICY_NETWORK)
+		return parse_network(text, r);
+	return is_path_kind(r->kind) ? parse_path(text, r)
+				     : parse_address(text, r);
+}
+
+/* What a pattern of this kind looks like. */
+static const char *
+pattern_form(enum policy_kind kind)
+{
+	if (kind == POLICY_NETWORK)
+		return "host";
+	return is_path_kind(kind) ? "an absolute path without . and .."
+				  : "ADDRESS[/BITS][:PORT[-PORT]]";
+}
+
 /* Blank-separated words of a line; returns how many, at most `most` + 1. */
 static unsigned
 split(char *line, char *words[], unsigned most)
@@ -360,7 +421,7 @@ find_kind(const char *word, enum policy_kind *kind, struct err *err)
 	}
 	return err_set(err, -EINVAL,
 	    "\"%s\" is not a kind; kinds are listen, connect, udp, mcast, "
-	    "file, unix, directory",
+	    "file, unix, directory, network",
 	    word);
 }
 
@@ -380,12 +441,11 @@ parse_rule(struct policy *p, bool allow, char *words[], struct err *err)
 		return err_set(
 		    err, -EINVAL, "more than %d rules", POLICY_RULES);
 	snprintf(pattern, sizeof pattern, "%s", words[2]);
-	rc = is_path_kind(kind) ? parse_path(words[2], r)
-				: parse_address(words[2], r);
+	rc = parse_pattern(words[2], r);
 	if (rc < 0)
 		return err_set(err, rc, "\"%s\" is not %s", pattern,
-		    is_path_kind(kind) ? "an absolute path without . and .."
-				       : "ADDRESS[/BITS][:PORT[-PORT]]");
+		    pattern_form(kind));
+	p->denies[kind] = p->denies[kind] || !allow;
 	return 0;
 }
 
@@ -421,6 +481,7 @@ policy_parse(struct policy *p, char *text, const char *run_dir, struct err *err)
 	unsigned line = 1;
 	char *end;
 
+	memset(p->denies, 0, sizeof p->denies);
 	p->count = 0;
 	p->otherwise = false;
 	for (; text != NULL; text = end, line++) {

@@ -25,6 +25,7 @@ enum policy_kind {
 	POLICY_FILE,      /* create or truncate beneath a directory */
 	POLICY_UNIX,      /* listen or connect beneath a directory */
 	POLICY_DIRECTORY, /* show a directory beneath a directory */
+	POLICY_NETWORK,   /* a process in the host's network: "host" */
 	POLICY_KINDS
 };
 
@@ -44,6 +45,7 @@ struct policy_rule {
 struct policy {
 	struct policy_rule rules[POLICY_RULES];
 	unsigned count;
+	bool denies[POLICY_KINDS]; /* the file has a deny rule of that kind */
 	bool otherwise; /* what no rule fits is allowed */
 };
 
@@ -65,14 +67,24 @@ int policy_parse(
 int policy_load(
     struct policy *p, const char *file, const char *run_dir, struct err *err);
 
-/* policy_address - may this address be used so? */
+/*
+ * policy_address - may this address be used so? An IPv4 address in its IPv6
+ * form is judged as the IPv4 address that it is.
+ */
 bool policy_address(
     const struct policy *p, enum policy_kind kind, const struct addr *a);
 
 /*
+ * policy_destination - where a connection to this address ends: the unspecified
+ * address is one more name of the loopback.
+ */
+struct addr policy_destination(const struct addr *a);
+
+/*
  * policy_path - may this path be used so? `path` is as policy_plain() wants it.
  * On true, *beneath is the number of leading bytes of `path` that the rule
- * trusts: below them no symbolic link may be followed. 0: follow any.
+ * trusts: below them no symbolic link may be followed. 0: follow any. Where
+ * the file denies some path of that kind, no link may lead around the denial.
  */
 bool policy_path(const struct policy *p, enum policy_kind kind,
     const char *path, size_t *beneath);

@@ -186,6 +186,23 @@ on_open(struct request *q)
 	launcher_answer(q->l, &msg, &fd, o->give && fd >= 0 ? 1 : 0);
 }
 
+/* Is the slot's process in the host's network without leave to be there? */
+static bool
+strays(const struct request *q)
+{
+	uint32_t role = q->msg.spawn.role;
+	unsigned i;
+
+	if (role < ROLE_BACKEND ||
+	    !backend_entries[role - ROLE_BACKEND].host_network)
+		return false;
+	for (i = 0; i < LAUNCH_RESOURCES; i++)
+		if (q->slot->resources[i].granted &&
+		    q->slot->resources[i].args.kind == RES_RESOLVER)
+			return false;
+	return true;
+}
+
 static void
 on_spawn(struct request *q)
 {
@@ -194,6 +211,11 @@ on_spawn(struct request *q)
 	struct err err;
 	int rc;
 
+	if (strays(q)) {
+		refuse(q, LAUNCH_SPAWNED, -EPERM,
+		    "the slot was not allowed to use the host's network");
+		return;
+	}
 	if (s->pid != 0 || s->releasing || s->tell != 0) {
 		refuse(q, LAUNCH_SPAWNED, -EBUSY, "the slot has a process");
 		return;

@@ -157,6 +157,7 @@ spawn_probe(struct launcher *l, struct err *err)
 		return 0;
 	l->uid_base = l->root ? find_uids() : 0;
 	for (i = 0; i < 3; i++) {
+		l->clone_flags = tries[i];
 		rc = try_flags(tries[i], l->uid_base);
 		if (rc >= 0)
 			break;
@@ -166,7 +167,6 @@ spawn_probe(struct launcher *l, struct err *err)
 	if (rc < 0)
 		return err_set(err, rc, "cannot start a process: %s",
 		    strerrordesc_np(-rc));
-	l->clone_flags = tries[i];
 	if (l->options.sandbox != SANDBOX_STRICT)
 		return 0;
 	if (i > 0)

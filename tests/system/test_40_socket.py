@@ -1,6 +1,7 @@
 """Netdev type socket: every mode, against raw sockets and against QEMU."""
 
 import os
+import signal
 import socket
 
 import pytest
@@ -45,6 +46,20 @@ def test_listen(qmp, tap, kind):
         both_ways(tap, end, 10 * turn)
         end.close()
         qmp.event("NETDEV_STREAM_DISCONNECTED", netdev_id="s")
+
+
+def test_info_names_the_present_peer(qmp):
+    """As `info network` of QEMU does, and as it is now."""
+    port = free_port()
+    plug(qmp, listen=f"127.0.0.1:{port}")
+    assert not qmp.netdev("s").get("info")
+    end = Stream.connect(("127.0.0.1", port))
+    qmp.event("NETDEV_STREAM_CONNECTED", netdev_id="s")
+    assert qmp.netdev("s")["info"].startswith(
+        "socket: connection from 127.0.0.1:")
+    end.close()
+    qmp.event("NETDEV_STREAM_DISCONNECTED", netdev_id="s")
+    assert not qmp.netdev("s").get("info")
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
@@ -101,6 +116,31 @@ def test_udp(qmp, tap):
         far.sendto(b"x", ("127.0.0.1", local))
         far.sendto(frame(2, 1514), ("127.0.0.1", local))
         assert tap.numbers(1) == [2]
+
+
+def test_what_the_kernel_drops_is_counted(qmp, tap):
+    """The lane stands still, the ring and the kernel's queue fill up: each
+    datagram is a frame or counted."""
+    local, count = free_port(socket.SOCK_DGRAM), 8000
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+        plug(qmp, udp="127.0.0.1:%d" % far.getsockname()[1],
+             localaddr=f"127.0.0.1:{local}")
+        lane = qmp.cmd("query-hubs")[0]["lane"]
+        pid = [b for b in qmp.cmd("query-backends") if b["id"] == lane][0]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for i in range(count):
+                far.sendto(frame(i, 1400), ("127.0.0.1", local))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        tap.rest()
+        # the kernel tells with the next datagram what it dropped before
+        far.sendto(frame(count), ("127.0.0.1", local))
+        until(lambda: tap.numbers(1) == [count], 10, "the last frame")
+        c = qmp.counters("s")
+        assert c["in-drop-full"] > 0
+        assert c["in-frames"] + c["in-drop-full"] == count + 1
 
 
 def test_mcast(qmp, tap):

@@ -50,6 +50,8 @@ def test_every_frame_is_recorded(qmp, end):
     path = dump(qmp)
     end.send(*(frame(i, 60 + i) for i in range(1000)))
     until(lambda: qmp.counters("d")["out-frames"] == 1000, 10, "1000 records")
+    assert qmp.counters("d")["out-bytes"] == qmp.counters("a")["in-bytes"] == \
+        sum(60 + i for i in range(1000))
     qmp.cmd("netdev_del", id="d")
     found = records(path)
     assert [r[4] for r in found] == [frame(i, 60 + i) for i in range(1000)]

@@ -203,3 +203,18 @@ def test_garbage_from_the_guest(wire, qmp):
             return None
     assert until(leased, 20, "a lease after the garbage")
     assert "u" in {n["id"] for n in qmp.cmd("query-netdevs")}
+
+
+def test_what_is_not_for_us_is_counted(wire, qmp):
+    """Frames to other stations, and to the host's loopback addresses."""
+    end = wire()
+    mac = router(end)
+    before = qmp.counters("u")
+    end.send(ether(udp(1, 2, b"x", "10.0.2.16"), bytes.fromhex("52540000aa02")))
+    end.send(ether(udp(1, 2, b"x", "127.0.0.1"), mac))
+
+    def counted():
+        now = qmp.counters("u")
+        return all(now[c] == before[c] + 1
+                   for c in ("out-drop-address", "out-drop-policy"))
+    until(counted, 5, "both drops")

@@ -168,9 +168,9 @@ def test_liar_loses_its_process_and_others_lose_nothing(arena, lie):
 @pytest.mark.parametrize("lie", REFUSED)
 def test_kernel_refuses(arena, lie):
     arena.add(lie)
+    arena.well()
     notice = arena.qmp.event("BACKEND_NOTICE", id=lie)
     assert notice["text"] == f"{lie}: {REFUSED[lie]}"
-    arena.well()
     arena.remove(lie)
 
 
@@ -225,6 +225,7 @@ def test_nothing_is_left_behind(arena):
             except QmpError:
                 continue
             if lie in ENDS:
+                arena.well()
                 arena.qmp.event("BACKEND_EXITED", id=lie)
             arena.remove(lie)
     until(lambda: arena.descriptors() == before, 10)

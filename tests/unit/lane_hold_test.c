@@ -412,6 +412,39 @@ test_longest_frames_wait_for_room_too(void **state)
 	kit_end();
 }
 
+static void
+test_rewound_rings_lose_nothing_and_give_no_patience(void **state)
+{
+	(void)state;
+	kit_start("aaa");
+	lane->footprint_bytes = 0;
+	/* A light stream stays in the first quarter of the ring and a bit. */
+	for (int i = 0; i < 5000; i++) {
+		pen_send(0, 20, 300);
+		kit_run();
+		assert_int_equal(pen_take(1, 1000), 20);
+		assert_int_equal(pen_take(2, 1000), 20);
+		assert_true((port(1)->out.pos & (KIT_BYTES - 1)) <=
+			    KIT_BYTES / 4 + 20 * 312);
+	}
+	/* A dead one still costs its patience once: what was skipped does not
+	 * count as drained. */
+	for (int i = 0; i < 1000; i++) {
+		pen_send(0, 5, 1500);
+		kit_run();
+		pen_take(1, 1000);
+		clock_ns += MS;
+	}
+	for (int i = 0; i < 100; i++) {
+		clock_ns += MS;
+		kit_run();
+		pen_take(1, 1000);
+	}
+	assert_int_equal(count(2, LC_HELD_NS), LANE_PATIENCE_NS);
+	assert_int_equal(pens[1].got[0], 105000);
+	kit_end();
+}
+
 int
 main(void)
 {
@@ -444,6 +477,8 @@ main(void)
 	    cmocka_unit_test(
 		test_an_idle_receiver_is_not_suspected_at_its_first_burst),
 	    cmocka_unit_test(test_longest_frames_wait_for_room_too),
+	    cmocka_unit_test(
+		test_rewound_rings_lose_nothing_and_give_no_patience),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,6 +129,51 @@ test_copy_gives_what_was_there_in_order(void **unused)
 }
 
 static void
+test_rewound_ring_gives_what_was_there_in_order(void **unused)
+{
+	struct pipe_pair from, to;
+	struct frame f[BATCH_FRAMES], got;
+	uint64_t rewound = 0;
+
+	(void)unused;
+	pair_make(&from);
+	pair_make(&to);
+	for (int round = 0; round < 4000; round++) {
+		uint64_t bytes = 0, off, left;
+		int64_t skipped;
+		unsigned n;
+		int rc;
+
+		fill(&from, 1 + roll(20));
+		n = gather(&from, f);
+		for (unsigned i = 0; i < n; i++)
+			bytes += ring_record_bytes(f[i].len);
+		off = to.tx.pos % BYTES;
+		skipped = ring_rewind(&to.tx, bytes);
+		left = to.tx.pos - to.tx.cons - (uint64_t)skipped;
+		assert_true(skipped == 0 ||
+			    (off >= BYTES / 4 && to.tx.pos % BYTES == 0 &&
+				left <= BYTES / 8));
+		rewound += skipped > 0;
+		rc = ring_copy(&to.tx, f, n);
+		/* It never takes room that was there for what follows. */
+		assert_true(skipped == 0 || (unsigned)rc == n);
+		(void)ring_publish(&to.tx);
+		for (int i = 0; i < rc; i++) {
+			assert_int_equal(ring_next(&to.rx, &got), 1);
+			assert_int_equal(got.len, f[i].len);
+			assert_memory_equal(got.data, f[i].data, got.len);
+		}
+		if (roll(4) != 0 || (unsigned)rc < n)
+			(void)ring_release(&to.rx);
+		(void)ring_release(&from.rx);
+	}
+	assert_true(rewound > 100);
+	pair_end(&from);
+	pair_end(&to);
+}
+
+static void
 test_full_ring_takes_the_front_and_says_how_many(void **unused)
 {
 	struct pipe_pair from, to;
@@ -221,6 +266,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_copy_gives_what_was_there_in_order),
+	    cmocka_unit_test(test_rewound_ring_gives_what_was_there_in_order),
 	    cmocka_unit_test(test_full_ring_takes_the_front_and_says_how_many),
 	    cmocka_unit_test(
 		test_heads_that_change_after_the_look_are_not_copied),
