@@ -222,6 +222,7 @@ asan:
 need-clients:
 	$(Q)contrib/need $(CLIENT_PACKAGES)
 check-clients: all need-clients | $(NEED_CHECK)
+	-$(Q)tests/clients/get-qemu-qmp $(abspath $(BUILD))/clients/qemu
 	$(Q)tests/run --build $(BUILD) clients
 
 soak: all | $(NEED_CHECK)

@@ -48,8 +48,8 @@ bool user_frame_is_ours(const uint8_t *frame, size_t len);
 /*
  * user_frame_allowed - may this frame of the guest go to libslirp? Not when
  * its destination is an address of the host's own loopback, which libslirp
- * would connect to as to any other, unless host-loopback=on. `frame` is
- * private memory.
+ * would connect to as to any other, or the name server's with another port than
+ * that of DNS, unless host-loopback=on. `frame` is private memory.
  */
 bool user_frame_allowed(
     const struct user_plan *p, const uint8_t *frame, size_t len);

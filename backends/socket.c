@@ -39,6 +39,15 @@ enum {
 /* Without reconnect-ms: from the first to the second, doubling. */
 #define RETRY_MS_FIRST 100u
 #define RETRY_MS_LAST  1000u
+/* Whatever reconnect-ms says: the broker takes 50 requests in a second. */
+#define RETRY_MS_LEAST 25u
+/*
+ * A peer that comes and goes: so many short connections are taken at once,
+ * then one per pause. A long one makes that good.
+ */
+#define SHORT_MAX      10u
+#define SHORT_NS       UINT64_C(1000000000)
+#define SHORT_PAUSE_MS 100u
 #define MS_NS          UINT64_C(1000000)
 
 /* A peer that has silently gone frees its place after about two minutes. */
@@ -58,6 +67,8 @@ struct sock {
 	struct watch *accept_watch, *connect_watch; /* owned */
 	struct timer *retry; /* owned: the next try to connect or accept */
 	uint32_t retry_ms;
+	uint64_t since_ns;  /* of the connection */
+	unsigned shortlived; /* connections in a row */
 };
 
 /* --- the connection comes and goes ---------------------------------------- */
@@ -70,6 +81,7 @@ peer_found(struct sock *s, int fd, const char *peer)
 		return;
 	}
 	s->retry_ms = RETRY_MS_FIRST;
+	s->since_ns = sys_mono_ns();
 	backend_connected(s->be, true, peer);
 }
 
@@ -77,9 +89,13 @@ peer_found(struct sock *s, int fd, const char *peer)
 static void
 retry_later(struct sock *s)
 {
+	uint32_t ms = s->opts->reconnect_ms;
+
 	if (s->opts->has_reconnect_ms) {
-		if (s->opts->reconnect_ms > 0)
-			timer_set_ns(s->retry, s->opts->reconnect_ms * MS_NS);
+		if (ms > 0)
+			timer_set_ns(s->retry,
+			    (ms < RETRY_MS_LEAST ? RETRY_MS_LEAST : ms) *
+				MS_NS);
 		return;
 	}
 	timer_set_ns(s->retry, s->retry_ms * MS_NS);
@@ -90,6 +106,17 @@ retry_later(struct sock *s)
 
 static void accept_ready(void *self, unsigned events);
 
+/* Has there been one short connection after the other? */
+static bool
+is_flood(struct sock *s)
+{
+	if (sys_mono_ns() - s->since_ns >= SHORT_NS)
+		s->shortlived = 0;
+	else if (s->shortlived < SHORT_MAX)
+		s->shortlived++;
+	return s->shortlived == SHORT_MAX;
+}
+
 static void
 peer_lost(void *owner, const char *why)
 {
@@ -98,6 +125,10 @@ peer_lost(void *owner, const char *why)
 	backend_connected(s->be, false, why);
 	if (s->listening >= 0) {
 		backend_info(s->be, "%s", "");
+		if (is_flood(s)) {
+			timer_set_ns(s->retry, SHORT_PAUSE_MS * MS_NS);
+			return;
+		}
 		watch_set(s->accept_watch, WATCH_READ);
 		/* One that waits already misses no frame in between. */
 		accept_ready(s, 0);

@@ -32,6 +32,8 @@ static const struct sysrule broker_rules[] = {
 	{1, ARG_EQ, LOW32, F_DUPFD_CLOEXEC}),
     SYS_IF(setsockopt, "proto/chan.c: refuse descriptors on a channel",
 	{1, ARG_EQ, LOW32, SOL_SOCKET}, {2, ARG_EQ, LOW32, 83}),
+    SYS_IF(setsockopt, "proto/sys.c: close what clients passed, at once",
+	{1, ARG_EQ, LOW32, SOL_SOCKET}, {2, ARG_EQ, LOW32, SO_LINGER}),
 };
 
 static const struct syslist broker_list = {

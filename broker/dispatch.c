@@ -43,7 +43,7 @@ asker_fini(struct asker *a)
 	if (a->pending != NULL)
 		a->pending->asker = NULL;
 	a->pending = NULL;
-	fd_close(&a->fd);
+	fd_close_foreign(&a->fd);
 }
 
 struct asker *

@@ -45,7 +45,7 @@ getfd_put(const char *name, int fd, struct err *err)
 	int rc = 0;
 
 	if (at < GETFD_MAX) {
-		fd_close(&kept[at].fd);
+		fd_close_foreign(&kept[at].fd);
 		kept[at].fd = fd;
 		return 0;
 	}
@@ -65,7 +65,7 @@ getfd_put(const char *name, int fd, struct err *err)
 	else if ((kept[at].name = strdup(name)) == NULL)
 		rc = err_set(err, -ENOMEM, "out of memory");
 	if (rc < 0) {
-		fd_close(&fd);
+		fd_close_foreign(&fd);
 		return rc;
 	}
 	kept[at].fd = fd;
@@ -124,6 +124,6 @@ cmd_closefd(struct call *call, const struct closefd_args *args)
 		call_fail(call, &e);
 		return;
 	}
-	fd_close(&fd);
+	fd_close_foreign(&fd);
 	call_return(call, NULL, NULL);
 }

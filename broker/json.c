@@ -143,8 +143,9 @@ decode_text(const struct desc *d, void *out, json_t *o, const struct path *p,
 }
 
 /*
- * Unsigned numbers of 64 bits take negative ones by wrap-around, as in QEMU:
- * JSON numbers end at INT64_MAX here.
+ * JSON numbers end at INT64_MAX here: the framer made reals of those beyond, so
+ * they are of a wrong type for any integer. Unsigned numbers of 64 bits take
+ * negative ones by wrap-around, as in QEMU; json_encode.c writes them so.
  */
 static int
 decode_int(const struct desc *d, void *out, json_t *o, const struct path *p,

@@ -97,9 +97,7 @@ lane_patience_look(struct port *p)
 		lane_port_fault(p, "rx-ring");
 		return false;
 	}
-	/* Signed: a rewind puts the mark ahead of the position for a while. */
-	if ((int64_t)(p->out.cons - p->refill_cons) >=
-	    (int64_t)(p->out.size / 2)) {
+	if (p->out.cons - p->refill_cons >= p->out.size / 2) {
 		p->patience_ns = LANE_PATIENCE_NS;
 		p->refill_cons = p->out.cons;
 	}

@@ -116,7 +116,7 @@ drain(struct launch_client *c)
 		c->first = q->next;
 		if (!c->first)
 			c->last = &c->first;
-		fd_close(&q->fd);
+		fd_close_foreign(&q->fd);
 		free(q);
 	}
 	if (rc < 0 && rc != -EAGAIN && rc != -EINTR) {
@@ -152,7 +152,7 @@ send_or_queue(struct launch_client *c, const struct launch_msg *m, int fd)
 	if (!c->first)
 		rc = put(c->fd, m, fd);
 	if (rc == 0)
-		fd_close(&fd);
+		fd_close_foreign(&fd);
 	else
 		enqueue(c, m, fd); /* drain() meets any other error again */
 }
@@ -164,7 +164,7 @@ launch_ask(struct launch_client *c, struct launch_msg *m, int fd,
 	struct pending *p;
 
 	if (c->pending_count >= LAUNCH_PENDING_MAX) {
-		fd_close(&fd);
+		fd_close_foreign(&fd);
 		return 0;
 	}
 	while (c->pending[c->next % LAUNCH_PENDING_MAX].seq != 0)

@@ -21,6 +21,7 @@
  * between attempts; notices are limited by the backend itself. */
 #define RECONNECTS_MAX 50u
 #define NOTICES_MAX    20u
+#define CONNECTS_MAX   200u /* comings and goings: events for every client */
 #define SECOND_NS      UINT64_C(1000000000)
 
 static int
@@ -74,17 +75,6 @@ life_set_connected(struct life *nd, bool connected, const char *peer)
 	news_connected(nd);
 }
 
-static int
-life_connected(void *self, const struct ctl_connected *m)
-{
-	struct life *nd = self;
-
-	if (!nd->ready)
-		return -EPROTO;
-	life_set_connected(nd, m->connected, m->peer);
-	return 0;
-}
-
 /* Count one more of something in this second. */
 static bool
 too_many(struct life *nd, unsigned *count, unsigned max)
@@ -95,8 +85,20 @@ too_many(struct life *nd, unsigned *count, unsigned max)
 		nd->second_ns = now_ns;
 		nd->reconnects = 0;
 		nd->notices = 0;
+		nd->connects = 0;
 	}
 	return ++*count > max;
+}
+
+static int
+life_connected(void *self, const struct ctl_connected *m)
+{
+	struct life *nd = self;
+
+	if (!nd->ready || too_many(nd, &nd->connects, CONNECTS_MAX))
+		return -EPROTO;
+	life_set_connected(nd, m->connected, m->peer);
+	return 0;
 }
 
 static struct resource *

@@ -346,7 +346,7 @@ void
 resources_free(struct resources *r)
 {
 	for (size_t i = 0; i < r->count; i++)
-		fd_close(&r->items[i].fd);
+		fd_close_foreign(&r->items[i].fd);
 	free(r->items);
 	r->items = NULL;
 	r->count = 0;

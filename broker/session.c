@@ -268,7 +268,7 @@ take_rights(struct session *s, struct msghdr *msg)
 
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
-		fd_close(&s->asker.fd);
+		fd_close_foreign(&s->asker.fd);
 		count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		for (size_t i = 0; i < count; i++) {
 			int fd;
@@ -277,7 +277,7 @@ take_rights(struct session *s, struct msghdr *msg)
 			if (i == 0)
 				s->asker.fd = fd;
 			else
-				fd_close(&fd);
+				fd_close_foreign(&fd);
 		}
 	}
 }

@@ -26,8 +26,8 @@ int ring_copy(struct ring_tx *r, const struct frame *f, unsigned count);
  *   bytes  of records that will follow; there must be one at least
  * A stream that never fills the ring then uses the same quarter of it again
  * and again, and stays in the caches, instead of walking through all of it.
- * Returns how many bytes were skipped, 0, or -EPROTO as ring_copy.
+ * Returns 1 when it did, 0, or -EPROTO as ring_copy.
  */
-int64_t ring_rewind(struct ring_tx *r, uint64_t bytes);
+int ring_rewind(struct ring_tx *r, uint64_t bytes);
 
 #endif

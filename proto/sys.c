@@ -45,6 +45,17 @@ fd_close(int *fd)
 		(void)close(taken);
 }
 
+void
+fd_close_foreign(int *fd)
+{
+	const struct linger off = {0};
+
+	if (*fd >= 0)
+		(void)setsockopt(
+		    *fd, SOL_SOCKET, SO_LINGER, &off, sizeof off);
+	fd_close(fd);
+}
+
 int
 sys_memfd(const char *name, size_t bytes, int *fd)
 {

@@ -18,6 +18,12 @@ int fd_take(int *fd);
 /* Close *fd unless it is -1, and leave -1 behind. */
 void fd_close(int *fd);
 
+/*
+ * fd_close_foreign - the same for what others have made or may use. A socket of
+ * theirs must not make close(2) wait for its unsent bytes (SO_LINGER).
+ */
+void fd_close_foreign(int *fd);
+
 /* Move a pointer out of a variable and leave NULL behind. */
 #define ptr_take(p)                                                            \
 	__extension__({                                                        \

@@ -49,6 +49,7 @@ launcher_init(struct launcher *l)
 	l->epoll = l->signals = l->null_fd = l->start_dir = -1;
 	l->run_dir = l->libexec_dir = l->resolver_dir = -1;
 	l->resolver_watch = l->pidfile = l->up_pipe = -1;
+	l->log_sink = l->start_err = -1;
 	l->log_fd = STDERR_FILENO;
 	(void)launcher_slot(l, 0);
 }

@@ -78,6 +78,8 @@ struct launcher {
 	int resolver_dir, resolver_watch; /* -1 until wanted */
 	int config_fds[OPTIONS_CONFIGS];
 	int pidfile, up_pipe, log_fd;
+	int log_sink;  /* --daemonize: what nobody reads any more, or -1 */
+	int start_err; /* --log-file: who started us sees this, until up */
 	bool inherited[INHERITED_MAX]; /* open when we were started */
 	struct listener listeners[LISTENERS];
 	unsigned listener_count, listeners_told;

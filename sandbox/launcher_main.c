@@ -206,6 +206,39 @@ check_sandbox(struct launcher *l)
 		    log_quote("NOTHING IS CONFINED: for debuggers only"));
 }
 
+/* From here on standard error, which every child gets, is the file. */
+static void
+open_log(struct launcher *l)
+{
+	const char *file = l->options.log_file;
+	int fd, rc;
+
+	if (file == NULL)
+		return;
+	fd = rc = (int)sys_result(open(file,
+	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
+	if (rc >= 0)
+		l->start_err = rc = (int)sys_result(
+		    fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
+	if (rc >= 0)
+		rc = (int)sys_result(dup3(fd, STDERR_FILENO, 0));
+	if (rc < 0)
+		fail_errno("--log-file", file, rc);
+	fd_close(&fd);
+	log_open("launcher", "-", l->options.log_level);
+}
+
+/* Whoever started us looks at a terminal, not at the log. */
+static void
+point_to_log(const struct launcher *l, int code)
+{
+	if (code != 0 && l->start_err >= 0)
+		dprintf(l->start_err,
+		    "bulkheadd: --log-file %s: the start failed, the log says "
+		    "why\n",
+		    l->options.log_file);
+}
+
 static void
 hold_pidfile(struct launcher *l)
 {
@@ -228,11 +261,13 @@ main(int argc, char **argv)
 	inherit_scan(l);
 	l->root = filter_is_root();
 	read_command_line(l, argc, argv);
-	log_open("launcher", "-", l->options.log_level);
 	open_run_dir(l);
 	open_places(l);
 	open_configs(l);
 	open_policy(l);
+	if (l->options.log_file == NULL)
+		log_open("launcher", "-", l->options.log_level);
+	open_log(l);
 	inherit_listeners(l);
 	if (l->options.daemonize && (rc = notify_daemonize(l)) < 0)
 		fail_errno("--daemonize", "", rc);
@@ -241,5 +276,7 @@ main(int argc, char **argv)
 	check_sandbox(l);
 	if (l->root && (rc = filter_caps()) < 0)
 		fail_errno("--sandbox", "capabilities", rc);
-	return launcher_run(l);
+	rc = launcher_run(l);
+	point_to_log(l, rc);
+	return rc;
 }

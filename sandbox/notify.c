@@ -142,11 +142,16 @@ notify_daemonize(struct launcher *l)
 		stand_by(pid, up[0], log[0]);
 	}
 	fd_close(&up[0]);
-	fd_close(&log[0]);
 	(void)setsid();
 	l->up_pipe = up[1];
-	/* The children keep this one: it breaks when the foreground ends. */
-	rc = (int)sys_result(dup3(log[1], STDERR_FILENO, 0));
+	/*
+	 * The first children keep this one when the foreground has ended. It
+	 * must not break then, nor may it make anybody wait when it is full.
+	 */
+	l->log_sink = log[0];
+	rc = sys_nonblock(log[1], true);
+	if (rc >= 0 && l->options.log_file == NULL)
+		rc = (int)sys_result(dup3(log[1], STDERR_FILENO, 0));
 	fd_close(&log[1]);
 	return rc < 0 ? rc : (int)sys_result(chdir("/"));
 }
@@ -159,11 +164,13 @@ notify_up(struct launcher *l)
 	write_pidfile(l);
 	notify_state("READY=1");
 	log_event(LOG_INFO, "launcher.up", "pid=%d", (int)getpid());
+	fd_close(&l->start_err);
 	if (l->up_pipe < 0)
 		return;
 	(void)dup3(l->null_fd, STDIN_FILENO, 0);
 	(void)dup3(l->null_fd, STDOUT_FILENO, 0);
-	(void)dup3(l->null_fd, STDERR_FILENO, 0);
+	if (l->options.log_file == NULL)
+		(void)dup3(l->null_fd, STDERR_FILENO, 0);
 	(void)sys_write(l->up_pipe, &success, 1);
 	fd_close(&l->up_pipe);
 }

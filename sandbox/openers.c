@@ -226,11 +226,11 @@ opener_mcast(struct opening *o)
 static int
 is_socket(int fd, const char *what, struct err *err)
 {
-	struct stat st;
-	int rc = (int)sys_result(fstat(fd, &st));
+	socklen_t len = sizeof(int);
+	int type, rc;
 
-	if (rc >= 0 && !S_ISSOCK(st.st_mode))
-		rc = -ENOTSOCK;
+	/* Not fstat(2): a file system may be anybody's, and let us wait. */
+	rc = (int)sys_result(getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len));
 	return rc < 0 ? err_set(err, rc, "%s is not a socket", what) : 0;
 }
 
@@ -397,11 +397,11 @@ open_again(struct opening *o, struct resource *r)
 		    "only what the slot was granted can be opened again");
 	if (o->args->kind != RES_STREAM_CONNECT && r->fd >= 0)
 		return 0;
-	fd_close(&r->fd);
+	fd_close_foreign(&r->fd);
 	o->free = true;
 	rc = openers[o->args->kind](o);
 	if (rc < 0)
-		fd_close(&o->fd);
+		fd_close_foreign(&o->fd);
 	r->fd = fd_take(&o->fd);
 	return rc;
 }
@@ -419,7 +419,7 @@ open_first(struct opening *o, struct resource *r)
 	o->free = !o->l->latched;
 	rc = openers[o->args->kind](o);
 	if (rc < 0)
-		fd_close(&o->fd);
+		fd_close_foreign(&o->fd);
 	/* The world said no, policy did not: it may be tried again. */
 	if (rc < 0 && (!o->granted || o->args->kind != RES_STREAM_CONNECT))
 		return rc;
@@ -446,7 +446,7 @@ opener_open(struct launcher *l, struct slot *s, const struct launch_open *args,
 		    err, -EPERM, "QMP endpoints are for the command line");
 	else
 		rc = args->again ? open_again(&o, r) : open_first(&o, r);
-	fd_close(&o.given);
+	fd_close_foreign(&o.given);
 	return rc < 0 ? rc : 0;
 }
 
@@ -455,6 +455,6 @@ opener_close(struct launcher *l, struct resource *r)
 {
 	if (r->made)
 		opener_unix_remove(l, r);
-	fd_close(&r->fd);
+	fd_close_foreign(&r->fd);
 	r->granted = r->made = false;
 }

@@ -158,6 +158,9 @@ take(struct options *o, enum option_id id, const char *word, const char *arg)
 	case OPT_DAEMONIZE:
 		o->daemonize = true;
 		break;
+	case OPT_LOG_FILE:
+		o->log_file = arg;
+		break;
 	case OPT_LOG_LEVEL:
 		o->log_level = (enum log_level)choose(word, arg, levels, 4);
 		break;

@@ -19,6 +19,7 @@ struct options {
 	const char *run_dir;
 	const char *libexec;
 	const char *pidfile;
+	const char *log_file; /* NULL: standard error */
 	const char *configs[OPTIONS_CONFIGS];
 	unsigned config_count;
 	enum sandbox_mode sandbox;

@@ -488,5 +488,5 @@ request_receive(struct launcher *l, struct slot *from)
 		launcher_fault(l, from, fault);
 	else
 		rule->act(&q);
-	fd_close(&q.fd);
+	fd_close_foreign(&q.fd);
 }

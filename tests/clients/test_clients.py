@@ -1,7 +1,6 @@
 """Third-party QMP clients, unmodified. Each is skipped, with the reason, where
 it cannot be had; `make check-clients` installs what Debian has of them."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ NPM = ("qemu-qmp@0.5.0", "node-qemu@1.3.0", "split@1.0.1", "through@2.3.8")
 def run(argv, **how):
     """Run to the end; returns what it printed."""
     done = subprocess.run(argv, text=True, capture_output=True, check=False,
-                          timeout=60, stdin=subprocess.DEVNULL, **how)
+                          timeout=60, input=how.pop("input", ""), **how)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -93,26 +92,28 @@ asyncio.run(main())
 """
 
 
-def qemu_qmp():
-    """Is Python's qemu.qmp there? It is in no Debian 12 package."""
-    try:
-        return importlib.util.find_spec("qemu.qmp") is not None
-    except ModuleNotFoundError:
-        return False
+@pytest.fixture(scope="session")
+def qemu_qmp(folder):
+    """Environment in which Python's qemu.qmp can be imported."""
+    path = os.path.join(folder, "qemu", "python")
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(
+        [path] + os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    there = subprocess.run([sys.executable, "-c", "import qemu.qmp.qmp_shell"],
+                           env=env, check=False, capture_output=True)
+    if there.returncode:
+        pytest.skip("python's qemu.qmp is in no Debian 12 package; "
+                    "make check-clients gets it from QEMU's source package")
+    return env
 
 
-@pytest.mark.skipif(not qemu_qmp(), reason="python's qemu.qmp is in no Debian 12 "
-                    "package and is not installed otherwise")
-def test_python_qemu_qmp(bulkhead):
-    said = run([sys.executable, "-c", PYTHON, bulkhead("-nodefaults").qmp_path])
+def test_python_qemu_qmp(bulkhead, qemu_qmp):
+    said = run([sys.executable, "-c", PYTHON, bulkhead("-nodefaults").qmp_path],
+               env=qemu_qmp)
     assert said.splitlines() == ["refused", "done"]
 
 
-@pytest.mark.skipif(not qemu_qmp() or not shutil.which("qmp-shell"),
-                    reason="qmp-shell comes with python's qemu.qmp")
-def test_qmp_shell(bulkhead):
-    done = subprocess.run(
-        ["qmp-shell", bulkhead("-nodefaults").qmp_path], text=True, timeout=30,
-        input="netdev_add type=hubport id=sh hubid=7\nquery-hubs\n",
-        capture_output=True, check=False)
-    assert '"hubid": 7' in done.stdout
+def test_qmp_shell(bulkhead, qemu_qmp):
+    said = run([sys.executable, "-m", "qemu.qmp.qmp_shell",
+                bulkhead("-nodefaults").qmp_path], env=qemu_qmp,
+               input="netdev_add type=hubport id=sh hubid=7\nquery-hubs\n")
+    assert '"hubid": 7' in said

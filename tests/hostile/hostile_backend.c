@@ -33,8 +33,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-/* From the first frame, which says that the port is in a lane. */
-#define LIE_AFTER_NS UINT64_C(1000000)
+/* After ready, time for the lane to take up the port. */
+#define LIE_AFTER_NS UINT64_C(50000000)
 
 static struct hostile self;
 
@@ -118,7 +118,7 @@ lie_now(void *arg)
 	struct hostile *h = arg;
 
 	if (h->lie->tell(h))
-		timer_set_ns(h->timer, LIE_AFTER_NS / 2);
+		timer_set_ns(h->timer, LIE_AFTER_NS / 100);
 }
 
 /* Throw away what came, ask for a bell at the next. */
@@ -136,10 +136,6 @@ bell_readable(void *arg, unsigned events)
 		if (ring_release(&h->rx))
 			bell_ring(FD_PORT_BELL);
 	} while (ring_arm(&h->rx) == 1);
-	if (h->frames > 0 && !h->began && lies_at(h, RUNNING)) {
-		h->began = true;
-		timer_set_ns(h->timer, LIE_AFTER_NS);
-	}
 }
 
 static void
@@ -197,6 +193,8 @@ backend_on_configure(void *arg, uint32_t seq, const struct ctl_configure *m)
 	    NULL)
 		abort();
 	bell_readable(h, WATCH_READ);
+	if (lies_at(h, RUNNING))
+		timer_set_ns(h->timer, LIE_AFTER_NS);
 	return 0;
 }
 

@@ -45,7 +45,6 @@ struct hostile {
 	size_t mem_bytes;
 	const struct lie *lie; /* NULL: honest */
 	uint64_t frames;       /* thrown away */
-	bool began;            /* the lie is on its way, or told */
 };
 
 struct lie {

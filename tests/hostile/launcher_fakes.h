@@ -7,6 +7,7 @@
 #ifndef TESTS_HOSTILE_LAUNCHER_FAKES_H
 #define TESTS_HOSTILE_LAUNCHER_FAKES_H
 
+#include "gen/backends.h"
 #include "proto/log.h"
 #include "proto/ring.h"
 #include "sandbox/confine_child.h"
@@ -390,6 +391,18 @@ scenario_policy(void)
 	release(2);
 }
 
+/* The role of a backend type. */
+static uint32_t
+role_of(const char *type)
+{
+	uint32_t i = 0;
+
+	while (i < backend_entry_count &&
+	       strcmp(backend_entries[i].type, type) != 0)
+		i++;
+	return ROLE_BACKEND + i;
+}
+
 /* A policy file that allows some things. */
 static void
 scenario_policy_file(void)
@@ -416,6 +429,17 @@ scenario_policy_file(void)
 	msg = open_message(1, 2, RES_MCAST);
 	set_ip(&msg.open.remote, 0xe6000001, 4001);
 	expect_refusal(&msg, "allow mcast 230.0.0.1:4001");
+	/* No way into the host's network: neither asked for nor just taken. */
+	msg = open_message(2, 0, RES_RESOLVER);
+	expect_refusal(&msg, "allow network host");
+	msg = spawn_message(2, role_of("user"), "user");
+	ask(&msg, LAUNCH_SPAWNED);
+	EXPECT(got.msg.result.error == -EPERM && got.fd_count == 0);
+	/* A permission takes the place of nothing that is open. */
+	msg = open_message(1, 0, RES_PERMIT_LISTEN);
+	set_ip(&msg.open.local, INADDR_LOOPBACK, 5000);
+	ask(&msg, LAUNCH_OPENED);
+	EXPECT(got.msg.result.error == -EEXIST);
 }
 
 /* Twelve hundred questions before the first answer is read. */

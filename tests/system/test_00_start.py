@@ -129,6 +129,68 @@ def test_daemonize_returns_when_ready_and_writes_the_pid(build, tmp_path):
     assert not pidfile.exists() and not qmp.exists()
 
 
+def test_a_log_file_gets_every_role_and_is_kept(build, tmp_path):
+    """Also in the background; what was in the file stays."""
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    pidfile, qmp, log = run_dir / "pid", run_dir / "q", run_dir / "log"
+    log.write_text("before\n")
+    done = run(build, "--run-dir", str(run_dir), "-daemonize", "-nodefaults",
+               "--log-file", str(log), "--log-level=debug",
+               "-pidfile", str(pidfile), "-qmp", f"unix:{qmp},server=on,wait=off")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    pid = int(pidfile.read_text())
+    try:
+        session = Qmp(str(qmp))
+        session.cmd("netdev_add", type="socket", id="late",
+                    listen=str(run_dir / "s"))
+        # What is ours is nobody's capture.
+        for file in (log, pidfile):
+            session.refused("netdev_add", type="dump", id="d", file=str(file))
+        session.close()
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: not alive(pid), 20, "end of the daemon")
+    text = log.read_text()
+    assert text.startswith("before\n")
+    for role in (" launcher[", " broker[", " lane[lane0]", " socket[late]"):
+        assert role in text, (role, text)
+
+
+def test_a_failed_start_points_to_its_log_file(build, tmp_path):
+    log = tmp_path / "log"
+    for extra in ((), ("-daemonize",)):
+        done = run(build, "--run-dir", str(tmp_path / "r"), "--log-file",
+                   str(log), "-netdev", "nosuch,id=a", *extra)
+        assert done.returncode == 1 and str(log) in done.stderr, done
+        assert "nosuch" in log.read_text()
+        log.unlink()
+    done = run(build, "--run-dir", str(tmp_path / "r"), "--log-file",
+               str(tmp_path / "no" / "log"))
+    assert done.returncode == 1 and "--log-file" in done.stderr, done
+
+
+def test_log_lines_after_daemonize_break_nothing(build, tmp_path):
+    """The first children keep a pipe that nobody reads: it fills, and nobody
+    waits or dies."""
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    pidfile, qmp = tmp_path / "pid", run_dir / "q"
+    done = run(build, "--run-dir", str(run_dir), "-daemonize", "-nodefaults",
+               "--log-level=debug", "-pidfile", str(pidfile),
+               "-qmp", f"unix:{qmp},server=on,wait=off")
+    assert done.returncode == 0, done
+    pid = int(pidfile.read_text())
+    try:
+        session = Qmp(str(qmp))
+        for _ in range(3000):  # a line each, of more than 40 bytes
+            session.cmd("query-version")
+        session.close()
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: not alive(pid), 20, "end of the daemon")
+
+
 def test_daemonize_reports_failure(build, tmp_path):
     assert "nosuch" in refused(build, tmp_path, "-daemonize",
                                "-netdev", "nosuch,id=a")

@@ -57,6 +57,46 @@ def room(qmp):
     r.b.close()
 
 
+def test_a_peer_that_comes_and_goes(room):
+    """Each coming and going is an event for every client: a flood of them is
+    slowed down, and nobody is cut off or killed for it."""
+    over, count = threading.Event(), [0]
+
+    def flood():
+        while not over.is_set():
+            try:
+                Stream.connect(room.path, 1).close()
+                count[0] += 1
+            except OSError:
+                pass  # the backlog is full
+
+    pid = room.qmp.netdev("x").get("pid")
+    villain = threading.Thread(target=flood)
+    villain.start()
+    try:
+        until(lambda: count[0] > 100, 20, "a hundred connections")
+        for _ in range(3):
+            room.well()
+    finally:
+        over.set()
+        villain.join()
+    told = [e for e in room.qmp.events
+            if e["event"] == "NETDEV_STREAM_CONNECTED"
+            and e["data"]["netdev-id"] == "x"]
+    assert len(told) < count[0] / 2 + 20, (len(told), count)
+    assert room.qmp.netdev("x").get("pid") == pid
+
+    def honest():
+        try:
+            return Stream.connect(room.path, 1)
+        except OSError:
+            return None  # the backlog is full of the villain's
+
+    end = until(honest, 20, "an honest peer's turn")
+    room.well()
+    end.close()
+
+
 def test_zero_length(room):
     """QEMU's receivers never recover from four zero bytes."""
     end = room.villain()

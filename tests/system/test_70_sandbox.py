@@ -1,6 +1,7 @@
 """What each process may do: attested by the launcher, checked from outside."""
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -138,6 +139,40 @@ def test_policy_file_allows_and_refuses(bulkhead, tmp_path):
         error = session.refused("netdev_add", id="x", **options)
         assert word in error.desc, error
     assert os.listdir(forbidden) == []
+
+
+def test_the_hosts_network_needs_a_rule(bulkhead, tmp_path):
+    """`user` reaches what the host reaches: a policy file has to say so."""
+    policy = tmp_path / "policy"
+    policy.write_text("allow connect *\n")
+    daemon = bulkhead("-nodefaults", "-netdev", "user,id=u0",
+                      "--policy", str(policy))
+    session = daemon.qmp()
+    error = session.refused("netdev_add", type="user", id="u1")
+    assert "allow network host" in error.desc, error
+    # The operator's own comes back.
+    pid = [b for b in session.cmd("query-backends") if b["id"] == "u0"][0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    session.event("BACKEND_RESTARTED", id="u0")
+
+
+def test_a_denied_path_has_no_other_name(bulkhead, tmp_path):
+    secret, alias = tmp_path / "secret", tmp_path / "alias"
+    secret.mkdir()
+    alias.symlink_to(secret)
+    policy = tmp_path / "policy"
+    policy.write_text(f"deny file {secret}\nallow file *\n"
+                      "deny connect 127.0.0.0/8\nallow connect *\n")
+    session = bulkhead("-nodefaults", "--policy", str(policy)).qmp()
+    for file in (secret / "f", alias / "f"):
+        session.refused("netdev_add", type="dump", id="d", file=str(file))
+    assert os.listdir(secret) == []
+    session.cmd("netdev_add", type="dump", id="d", file=str(tmp_path / "f"))
+    for address in ("127.0.0.1:9", "0.0.0.0:9", "[::ffff:127.0.0.1]:9",
+                    "[::ffff:0.0.0.0]:9"):
+        error = session.refused("netdev_add", type="socket", id="s",
+                                connect=address)
+        assert "policy" in error.desc, (address, error)
 
 
 def test_start_configuration_is_allowed(bulkhead, tmp_path):

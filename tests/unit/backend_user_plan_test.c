@@ -384,6 +384,57 @@ test_frames_to_the_hosts_loopback_do_not_pass(void **state)
 	assert_true(allowed6("::1"));
 }
 
+/* An IPv4 frame to the name server's usual address. */
+static bool
+dns_allowed4(uint8_t protocol, unsigned port, unsigned fragment)
+{
+	uint8_t frame[60] = {[12] = 8, [14] = 0x45, [23] = protocol};
+
+	frame[20] = (uint8_t)(fragment >> 8);
+	frame[21] = (uint8_t)fragment;
+	assert_int_equal(inet_pton(AF_INET, "10.0.2.3", frame + 30), 1);
+	frame[36] = (uint8_t)(port >> 8);
+	frame[37] = (uint8_t)port;
+	return user_frame_allowed(&plan, frame, sizeof frame);
+}
+
+static bool
+dns_allowed6(uint8_t protocol, unsigned port)
+{
+	uint8_t frame[60] = {[12] = 0x86, [13] = 0xdd, [20] = protocol};
+
+	assert_int_equal(inet_pton(AF_INET6, "fec0::3", frame + 38), 1);
+	frame[56] = (uint8_t)(port >> 8);
+	frame[57] = (uint8_t)port;
+	return user_frame_allowed(&plan, frame, sizeof frame);
+}
+
+/* The host's name server is often at 127.0.0.53, with all its other ports. */
+static void
+test_the_name_server_answers_dns_only(void **state)
+{
+	uint8_t options[60] = {[12] = 8, [14] = 0x4f, [23] = IPPROTO_UDP};
+
+	(void)state;
+	accepted(OPTIONS(0));
+	assert_true(dns_allowed4(IPPROTO_UDP, 53, 0));
+	assert_true(dns_allowed4(IPPROTO_TCP, 53, 0));
+	assert_true(dns_allowed4(IPPROTO_UDP, 53, 0x4000)); /* do not fragment */
+	assert_true(dns_allowed4(IPPROTO_ICMP, 0, 0));
+	assert_false(dns_allowed4(IPPROTO_TCP, 22, 0));
+	assert_false(dns_allowed4(IPPROTO_UDP, 0x3500, 0));
+	assert_false(dns_allowed4(IPPROTO_TCP, 53, 0x2000)); /* more follow */
+	assert_false(dns_allowed4(IPPROTO_TCP, 53, 0x0001)); /* a later one */
+	assert_true(dns_allowed6(IPPROTO_UDP, 53));
+	assert_false(dns_allowed6(IPPROTO_TCP, 22));
+	/* The ports stand behind the frame's end. */
+	assert_int_equal(inet_pton(AF_INET, "10.0.2.3", options + 30), 1);
+	assert_false(user_frame_allowed(&plan, options, sizeof options));
+	accepted(OPTIONS(.has_host_loopback = true, .host_loopback = true));
+	assert_true(dns_allowed4(IPPROTO_TCP, 22, 0));
+	assert_true(dns_allowed6(IPPROTO_TCP, 22));
+}
+
 static void
 test_listeners_are_no_sessions(void **state)
 {
@@ -416,6 +467,7 @@ main(void)
 	    cmocka_unit_test(test_guestfwd_to_an_address),
 	    cmocka_unit_test(test_bad_guestfwd_rules_are_refused),
 	    cmocka_unit_test(test_frames_to_the_hosts_loopback_do_not_pass),
+	    cmocka_unit_test(test_the_name_server_answers_dns_only),
 	    cmocka_unit_test(test_listeners_are_no_sessions),
 	};
 

@@ -136,6 +136,9 @@ test_netdev_errors_have_the_words_that_clients_know(void **state)
 		"Parameter 'hubid' expects int32_t"},
 	    {"{\"id\":\"a\",\"type\":\"vde\",\"port\":65536}",
 		"Parameter 'port' expects uint16_t"},
+	    {"{\"id\":\"a\",\"type\":\"tap\",\"sndbuf\":"
+	     "9223372036854775808E0}",
+		"Parameter 'sndbuf' expects uint64"},
 	    {"{\"id\":\"a\",\"type\":\"tap\",\"queues\":-1}",
 		"Parameter 'queues' expects uint32_t"},
 	    {"{\"id\":\"a\",\"type\":\"tap\",\"queues\":true}",

@@ -211,6 +211,73 @@ test_without_a_file_root_has_sockets_and_a_user_everything(void **state)
 	assert_true(may(POLICY_CONNECT, "127.0.0.1:1"));
 }
 
+static void
+test_ipv4_in_ipv6_form_is_ipv4(void **state)
+{
+	(void)state;
+	use("deny connect 127.0.0.0/8\nallow connect *\n");
+	assert_false(may(POLICY_CONNECT, "127.0.0.1:22"));
+	assert_false(may(POLICY_CONNECT, "[::ffff:127.0.0.1]:22"));
+	assert_true(may(POLICY_CONNECT, "[::ffff:192.0.2.1]:22"));
+	assert_true(may(POLICY_CONNECT, "[::1]:22"));
+	use("allow connect 192.0.2.0/24:80\n");
+	assert_true(may(POLICY_CONNECT, "[::ffff:192.0.2.1]:80"));
+	assert_false(may(POLICY_CONNECT, "[::ffff:192.0.2.1]:81"));
+}
+
+static void
+test_a_connection_to_nowhere_ends_at_the_loopback(void **state)
+{
+	static const char *const pairs[][2] = {{"0.0.0.0:1", "127.0.0.1:1"},
+	    {"[::]:1", "[::1]:1"}, {"[::ffff:0.0.0.0]:1", "127.0.0.1:1"},
+	    {"192.0.2.1:1", "192.0.2.1:1"}, {"[2001:db8::]:1", "[2001:db8::]:1"}};
+	char text[ADDR_TEXT_BYTES];
+	struct addr a, to;
+	struct err err;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+		assert_int_equal(addr_parse(pairs[i][0], &a, &err), 0);
+		to = policy_destination(&a);
+		assert_string_equal(addr_text(&to, text), pairs[i][1]);
+	}
+}
+
+static void
+test_no_link_leads_around_a_denial(void **state)
+{
+	size_t beneath;
+
+	(void)state;
+	use("allow file *\ndeny unix /run/docker.sock\nallow unix *\n");
+	assert_true(policy_path(&policy, POLICY_FILE, "/a/b", &beneath));
+	assert_int_equal(beneath, 0);
+	assert_true(policy_path(&policy, POLICY_UNIX, "/a/b", &beneath));
+	assert_int_equal(beneath, 1);
+	use("default allow\ndeny file /etc\n");
+	assert_true(policy_path(&policy, POLICY_FILE, "/a/b", &beneath));
+	assert_int_equal(beneath, 1);
+	assert_false(policy_path(&policy, POLICY_FILE, "/etc/b", &beneath));
+}
+
+static void
+test_the_hosts_network_needs_a_rule(void **state)
+{
+	(void)state;
+	use("allow connect *\nallow listen *\n");
+	assert_false(may_path(POLICY_NETWORK, "host"));
+	use("allow network host\n");
+	assert_true(may_path(POLICY_NETWORK, "host"));
+	use("default allow\ndeny network host\n");
+	assert_false(may_path(POLICY_NETWORK, "host"));
+	assert_non_null(strstr(refused("allow network eth0\n"), "not host"));
+	policy_usual(&policy, true, RUN);
+	assert_true(may_path(POLICY_NETWORK, "host"));
+	policy_usual(&policy, false, RUN);
+	assert_true(may_path(POLICY_NETWORK, "host"));
+}
+
 int
 main(void)
 {
@@ -226,6 +293,10 @@ main(void)
 	    cmocka_unit_test(test_too_many_rules_are_an_error),
 	    cmocka_unit_test(
 		test_without_a_file_root_has_sockets_and_a_user_everything),
+	    cmocka_unit_test(test_ipv4_in_ipv6_form_is_ipv4),
+	    cmocka_unit_test(test_a_connection_to_nowhere_ends_at_the_loopback),
+	    cmocka_unit_test(test_no_link_leads_around_a_denial),
+	    cmocka_unit_test(test_the_hosts_network_needs_a_rule),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,17 +140,17 @@ test_rewound_ring_gives_what_was_there_in_order(void **unused)
 	pair_make(&to);
 	for (int round = 0; round < 4000; round++) {
 		uint64_t bytes = 0, off, left;
-		int64_t skipped;
+		int rc, skipped;
 		unsigned n;
-		int rc;
 
 		fill(&from, 1 + roll(20));
 		n = gather(&from, f);
 		for (unsigned i = 0; i < n; i++)
 			bytes += ring_record_bytes(f[i].len);
 		off = to.tx.pos % BYTES;
+		left = to.tx.pos;
 		skipped = ring_rewind(&to.tx, bytes);
-		left = to.tx.pos - to.tx.cons - (uint64_t)skipped;
+		left -= to.tx.cons;
 		assert_true(skipped == 0 ||
 			    (off >= BYTES / 4 && to.tx.pos % BYTES == 0 &&
 				left <= BYTES / 8));

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -124,6 +125,37 @@ test_resources_and_layers_have_names(void **state)
 	assert_null(layer_name(LAYER_COUNT));
 }
 
+/* With SO_LINGER a close would wait for the peer to take the rest. */
+static void
+test_closing_what_others_made_does_not_wait(void **state)
+{
+	const struct linger on = {.l_onoff = 1, .l_linger = 30};
+	struct sockaddr_in to = {.sin_family = AF_INET};
+	socklen_t len = sizeof to;
+	static char bytes[65536];
+	uint64_t began_ns;
+	int l, fd;
+
+	(void)state;
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	l = socket(AF_INET, SOCK_STREAM, 0);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_true(l >= 0 && fd >= 0);
+	assert_int_equal(bind(l, (struct sockaddr *)&to, len), 0);
+	assert_int_equal(listen(l, 1), 0);
+	assert_int_equal(getsockname(l, (struct sockaddr *)&to, &len), 0);
+	(void)connect(fd, (struct sockaddr *)&to, len);
+	assert_int_equal(
+	    setsockopt(fd, SOL_SOCKET, SO_LINGER, &on, sizeof on), 0);
+	while (send(fd, bytes, sizeof bytes, MSG_NOSIGNAL) > 0)
+		;
+	began_ns = sys_mono_ns();
+	fd_close_foreign(&fd);
+	assert_true(sys_mono_ns() - began_ns < UINT64_C(10000000000));
+	assert_int_equal(fd, -1);
+	fd_close(&l);
+}
+
 int
 main(void)
 {
@@ -131,6 +163,7 @@ main(void)
 	    cmocka_unit_test(test_memory_keeps_its_size),
 	    cmocka_unit_test(test_read_only_twin_cannot_be_written),
 	    cmocka_unit_test(test_ownership_moves_and_closes_once),
+	    cmocka_unit_test(test_closing_what_others_made_does_not_wait),
 	    cmocka_unit_test(test_failures_are_negative_errnos),
 	    cmocka_unit_test(test_clocks_run),
 	    cmocka_unit_test(test_resources_and_layers_have_names),
