@@ -54,6 +54,7 @@ NEED_BUILD := $(BUILD)/need/build
 NEED_CHECK := $(BUILD)/need/check
 $(NEED_BUILD): NEEDED := $(BUILD_PACKAGES)
 $(NEED_CHECK): NEEDED := $(BUILD_PACKAGES) $(CHECK_PACKAGES)
+$(NEED_CHECK): | $(NEED_BUILD)
 $(NEED_BUILD) $(NEED_CHECK): contrib/packages.mk contrib/need
 	$(Q)mkdir -p $(@D)
 	$(Q)contrib/need $(NEEDED)

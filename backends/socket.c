@@ -67,7 +67,7 @@ struct sock {
 	struct watch *accept_watch, *connect_watch; /* owned */
 	struct timer *retry; /* owned: the next try to connect or accept */
 	uint32_t retry_ms;
-	uint64_t since_ns;  /* of the connection */
+	uint64_t since_ns;   /* of the connection */
 	unsigned shortlived; /* connections in a row */
 };
 

@@ -127,7 +127,7 @@ struct life {
 	uint64_t outage_ns;
 	uint64_t second_ns; /* begin of the second that is being limited */
 	unsigned reconnects, notices, connects; /* in that second */
-	uint32_t reconnect_seq;       /* the question being worked on */
+	uint32_t reconnect_seq; /* the question being worked on */
 	uint32_t reconnect_ask;
 	uint32_t reconnect_index;
 	struct launch_result process; /* as attested */

@@ -51,8 +51,7 @@ fd_close_foreign(int *fd)
 	const struct linger off = {0};
 
 	if (*fd >= 0)
-		(void)setsockopt(
-		    *fd, SOL_SOCKET, SO_LINGER, &off, sizeof off);
+		(void)setsockopt(*fd, SOL_SOCKET, SO_LINGER, &off, sizeof off);
 	fd_close(fd);
 }
 

@@ -215,11 +215,11 @@ open_log(struct launcher *l)
 
 	if (file == NULL)
 		return;
-	fd = rc = (int)sys_result(open(file,
-	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
+	fd = rc = (int)sys_result(open(
+	    file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
 	if (rc >= 0)
-		l->start_err = rc = (int)sys_result(
-		    fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
+		l->start_err = rc =
+		    (int)sys_result(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
 	if (rc >= 0)
 		rc = (int)sys_result(dup3(fd, STDERR_FILENO, 0));
 	if (rc < 0)

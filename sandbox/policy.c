@@ -121,7 +121,8 @@ policy_address(
 
 		if (r->kind != kind || port < r->port_min || port > r->port_max)
 			continue;
-		if (r->any_host || same_network(&r->net, &plain, r->prefix_bits))
+		if (r->any_host ||
+		    same_network(&r->net, &plain, r->prefix_bits))
 			return r->allow;
 	}
 	return p->otherwise;
@@ -443,8 +444,8 @@ parse_rule(struct policy *p, bool allow, char *words[], struct err *err)
 	snprintf(pattern, sizeof pattern, "%s", words[2]);
 	rc = parse_pattern(words[2], r);
 	if (rc < 0)
-		return err_set(err, rc, "\"%s\" is not %s", pattern,
-		    pattern_form(kind));
+		return err_set(
+		    err, rc, "\"%s\" is not %s", pattern, pattern_form(kind));
 	p->denies[kind] = p->denies[kind] || !allow;
 	return 0;
 }

@@ -46,7 +46,7 @@ struct policy {
 	struct policy_rule rules[POLICY_RULES];
 	unsigned count;
 	bool denies[POLICY_KINDS]; /* the file has a deny rule of that kind */
-	bool otherwise; /* what no rule fits is allowed */
+	bool otherwise;            /* what no rule fits is allowed */
 };
 
 /*

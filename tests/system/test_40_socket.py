@@ -184,6 +184,41 @@ def test_inherited_fd(bulkhead, kind):
             assert number(ours.recv(65536)) == 1
 
 
+def test_deleted_while_it_connects(qmp, closing):
+    """QEMU's stream dies of it: a slow connect, and netdev_del at once."""
+    far = socket.socket(socket.AF_UNIX)
+    closing(far)
+    path = qmp.daemon.path("full")
+    far.bind(path)
+    far.listen(0)
+    waiting = []
+    while True:
+        s = closing(socket.socket(socket.AF_UNIX))
+        s.setblocking(False)
+        try:
+            s.connect(path)
+        except BlockingIOError:
+            break  # the backlog is full: the next connect has to wait
+        waiting.append(s)
+    for _ in range(10):
+        qmp.cmd("netdev_add", type="socket", id="s", connect=path)
+        qmp.cmd("netdev_del", id="s")
+    assert waiting and qmp.cmd("query-netdevs") == []
+
+
+def test_link_up_of_an_unconnected_listener(qmp, tap):
+    """Another of QEMU's ways to die: set_link up, then a frame."""
+    plug(qmp, listen=qmp.daemon.path("l.sock"))
+    qmp.cmd("set_link", name="s", up=False)
+    qmp.cmd("set_link", name="s", up=True)
+    tap.send(frame(1))
+    until(lambda: qmp.counters("s")["out-drop-disconnected"] == 1, 5, "the drop")
+    end = Stream.connect(qmp.daemon.path("l.sock"))
+    qmp.event("NETDEV_STREAM_CONNECTED", netdev_id="s")
+    both_ways(tap, end, 10)
+    end.close()
+
+
 def test_port_in_use_is_the_answer(qmp, closing):
     far = closing(Listener(("127.0.0.1", 0)))
     desc = qmp.refused("netdev_add", type="socket", id="s",

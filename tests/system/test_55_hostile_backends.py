@@ -197,7 +197,9 @@ def test_hung_backend_is_found_when_its_ring_is_full(arena, lie):
     arena.add(lie)
     # it hangs soon; then its ring fills up, and the others still get all
     end = time.monotonic() + 15
-    while not arena.qmp.events and time.monotonic() < end:
+    while time.monotonic() < end and not any(
+            e["event"] == "BACKEND_EXITED" and e["data"]["id"] == lie
+            for e in arena.qmp.events):
         arena.well(count=1000, size=1500)
         arena.qmp.cmd("query-name")
     exited = arena.qmp.event("BACKEND_EXITED", seconds=1, id=lie)

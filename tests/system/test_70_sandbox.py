@@ -175,6 +175,14 @@ def test_a_denied_path_has_no_other_name(bulkhead, tmp_path):
         assert "policy" in error.desc, (address, error)
 
 
+def test_the_example_policy_is_valid(bulkhead):
+    example = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..",
+                           "contrib", "policy.example")
+    session = bulkhead("-nodefaults", "--policy", example).qmp()
+    session.cmd("netdev_add", type="socket", id="s",
+                listen=f"127.0.0.1:{free_port()}")
+
+
 def test_start_configuration_is_allowed(bulkhead, tmp_path):
     """What the operator wrote on the command line needs no policy, and comes
     back after a death."""

@@ -419,7 +419,8 @@ test_the_name_server_answers_dns_only(void **state)
 	accepted(OPTIONS(0));
 	assert_true(dns_allowed4(IPPROTO_UDP, 53, 0));
 	assert_true(dns_allowed4(IPPROTO_TCP, 53, 0));
-	assert_true(dns_allowed4(IPPROTO_UDP, 53, 0x4000)); /* do not fragment */
+	assert_true(
+	    dns_allowed4(IPPROTO_UDP, 53, 0x4000)); /* do not fragment */
 	assert_true(dns_allowed4(IPPROTO_ICMP, 0, 0));
 	assert_false(dns_allowed4(IPPROTO_TCP, 22, 0));
 	assert_false(dns_allowed4(IPPROTO_UDP, 0x3500, 0));

@@ -230,7 +230,8 @@ test_a_connection_to_nowhere_ends_at_the_loopback(void **state)
 {
 	static const char *const pairs[][2] = {{"0.0.0.0:1", "127.0.0.1:1"},
 	    {"[::]:1", "[::1]:1"}, {"[::ffff:0.0.0.0]:1", "127.0.0.1:1"},
-	    {"192.0.2.1:1", "192.0.2.1:1"}, {"[2001:db8::]:1", "[2001:db8::]:1"}};
+	    {"192.0.2.1:1", "192.0.2.1:1"},
+	    {"[2001:db8::]:1", "[2001:db8::]:1"}};
 	char text[ADDR_TEXT_BYTES];
 	struct addr a, to;
 	struct err err;
