@@ -39,14 +39,17 @@ prod_wild(struct hostile *h)
 	return publish(h, UINT64_MAX);
 }
 
-/* One honest frame, and a moment later its taking back. */
+/* One honest frame and, once the lane has taken it, its taking back. */
 static inline bool
 prod_back(struct hostile *h)
 {
 	uint8_t *room;
 
-	if (h->tx.pos > 0)
+	if (h->tx.pos > 0) {
+		if (ring_tx_refresh(&h->tx) == 0 && ring_tx_backlog(&h->tx) > 0)
+			return true;
 		return publish(h, 0);
+	}
 	if (ring_reserve(&h->tx, 60, &room) == 1) {
 		memset(room, 0x55, 60);
 		ring_commit(&h->tx, 60);

@@ -2,6 +2,7 @@
 loses its process or gets an error; the hub's other ports lose nothing, and the
 daemon that meets all of them in turn keeps no descriptor and no process."""
 
+import contextlib
 import os
 import shutil
 import stat
@@ -109,6 +110,15 @@ class Arena:
                      file=self.daemon.path("capture"))
         self.qmp.cmd("netdev_add", type="hubport", id="p-x", hubid=0, netdev=lie)
 
+    @contextlib.contextmanager
+    def liar(self, lie):
+        """One liar on the hub; gone afterwards, so the next test stands alone."""
+        self.add(lie)
+        try:
+            yield
+        finally:
+            self.remove(lie)
+
     def remove(self, lie):
         self.qmp.cmd("netdev_del", id="p-x")
         self.qmp.cmd("netdev_del", id=lie)
@@ -154,33 +164,30 @@ def test_each_lie_is_in_this_file(programs):
 
 @pytest.mark.parametrize("lie", ENDS)
 def test_liar_loses_its_process_and_others_lose_nothing(arena, lie):
-    arena.add(lie)
-    for _ in range(3):
+    with arena.liar(lie):
+        for _ in range(3):
+            arena.well()
+        exited = arena.qmp.event("BACKEND_EXITED", id=lie)
+        assert exited["cause"] == ENDS[lie]
         arena.well()
-    exited = arena.qmp.event("BACKEND_EXITED", id=lie)
-    assert exited["cause"] == ENDS[lie]
-    arena.well()
-    again = arena.qmp.event("BACKEND_RESTARTED", id=lie)
-    assert again["epoch"] == exited["epoch"] + 1
-    arena.well()
-    arena.remove(lie)
+        again = arena.qmp.event("BACKEND_RESTARTED", id=lie)
+        assert again["epoch"] == exited["epoch"] + 1
+        arena.well()
 
 
 @pytest.mark.parametrize("lie", REFUSED)
 def test_kernel_refuses(arena, lie):
-    arena.add(lie)
-    notice = arena.qmp.event("BACKEND_NOTICE", id=lie)
-    assert notice["text"] == f"{lie}: {REFUSED[lie]}"
-    arena.well()
-    arena.remove(lie)
+    with arena.liar(lie):
+        notice = arena.qmp.event("BACKEND_NOTICE", id=lie)
+        assert notice["text"] == f"{lie}: {REFUSED[lie]}"
+        arena.well()
 
 
 @pytest.mark.parametrize("lie", HARMLESS)
 def test_liar_harms_only_itself(arena, lie):
-    arena.add(lie)
-    for _ in range(10):
-        arena.well()
-    arena.remove(lie)
+    with arena.liar(lie):
+        for _ in range(10):
+            arena.well()
 
 
 @pytest.mark.parametrize("lie", NEVER_UP)
@@ -194,18 +201,17 @@ def test_netdev_add_fails_and_leaves_nothing(arena, lie):
 
 @pytest.mark.parametrize("lie", HUNG)
 def test_hung_backend_is_found_when_its_ring_is_full(arena, lie):
-    arena.add(lie)
-    # it hangs soon; then its ring fills up, and the others still get all
-    end = time.monotonic() + 15
-    while time.monotonic() < end and not any(
-            e["event"] == "BACKEND_EXITED" and e["data"]["id"] == lie
-            for e in arena.qmp.events):
-        arena.well(count=1000, size=1500)
-        arena.qmp.cmd("query-name")
-    exited = arena.qmp.event("BACKEND_EXITED", seconds=1, id=lie)
-    assert exited["cause"] == "deadline:ping"
-    arena.well()
-    arena.remove(lie)
+    with arena.liar(lie):
+        # it hangs soon; then its ring fills up, and the others still get all
+        end = time.monotonic() + 15
+        while time.monotonic() < end and not any(
+                e["event"] == "BACKEND_EXITED" and e["data"]["id"] == lie
+                for e in arena.qmp.events):
+            arena.well(count=1000, size=1500)
+            arena.qmp.cmd("query-name")
+        exited = arena.qmp.event("BACKEND_EXITED", seconds=1, id=lie)
+        assert exited["cause"] == "deadline:ping"
+        arena.well()
 
 
 def test_silent_starters_time_out(arena):
