@@ -31,6 +31,9 @@
 #define BUF_BYTES  ((size_t)DGRAM_IN_FRAMES * DGRAM_SLOT_BYTES)
 #define PAUSE_NS   10000000u
 #define TURN_READS 4u
+/* Refusals of earlier datagrams that one may meet; a dead unix peer refuses
+ * for ever. */
+#define REFUSALS_MAX 8u
 
 static void ready(void *self, unsigned events);
 static void pause_expired(void *self);
@@ -245,7 +248,7 @@ size_t
 dgram_frames(struct dgram *d, const struct frame *f, size_t count)
 {
 	size_t done = 0;
-	bool again = false;
+	unsigned refusals = 0;
 	int rc;
 
 	while (done < count) {
@@ -253,21 +256,22 @@ dgram_frames(struct dgram *d, const struct frame *f, size_t count)
 		if (rc > 0) {
 			note_sent(d, f + done, (size_t)rc);
 			done += (size_t)rc;
-			again = false;
+			refusals = 0;
 		} else if (rc == -EAGAIN) {
 			d->blocked = true;
 			watch_wanted(d);
 			return done;
-		} else if (rc == -EINTR || (rc == -ECONNREFUSED && !again)) {
+		} else if (rc == -EINTR ||
+			   (rc == -ECONNREFUSED && refusals < REFUSALS_MAX)) {
 			/* The refusal was about an earlier datagram. */
-			again = true;
+			refusals += rc == -ECONNREFUSED;
 		} else {
 			backend_count(d->be,
 			    rc == -EMSGSIZE ? BC_OUT_DROP_SIZE
 					    : BC_OUT_DROP_ERROR,
 			    1);
 			done++;
-			again = false;
+			refusals = 0;
 		}
 	}
 	return count;
