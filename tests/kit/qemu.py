@@ -36,6 +36,10 @@ class Qemu:
                 return Qmp(path)
             except (FileNotFoundError, ConnectionRefusedError):
                 return None
+            except AssertionError:
+                # QEMU, met while it starts, now and then greets twice and
+                # forgets the negotiation in between: connect again.
+                return None
         try:
             self.qmp = until(monitor, 20, "QEMU's monitor")
         except BaseException:
