@@ -36,7 +36,9 @@ lane_new(const struct lane_ops *ops, void *self)
 		return NULL;
 	l->port = calloc(LANE_PORTS_MAX, sizeof *l->port);
 	l->member = calloc(LANE_PORTS_MAX, sizeof(struct port *));
-	if (l->port == NULL || l->member == NULL) {
+	l->due = calloc(LANE_PORTS_MAX, sizeof(struct port *));
+	if (l->port == NULL || l->member == NULL || l->due == NULL) {
+		free(l->due);
 		free(l->member);
 		free(l->port);
 		free(l);
@@ -64,6 +66,7 @@ lane_free(struct lane *l)
 		if (l->port[i].used)
 			lane_detach(l, l->port[i].id, l->port[i].epoch, false,
 			    counters);
+	free(l->due);
 	free(l->member);
 	free(l->port);
 	free(l);
@@ -240,6 +243,7 @@ arm_resting(struct lane *l)
 static bool
 wait_briefly(struct lane *l)
 {
+	lane_ring_due(l);
 	if (TAILQ_EMPTY(&l->resting))
 		return false;
 	l->now_ns = l->ops->now_ns();
@@ -324,6 +328,7 @@ lane_turn(struct lane *l)
 			break;
 		budget -= cost < budget ? cost : budget;
 	}
+	lane_ring_due(l);
 	if (!TAILQ_EMPTY(&l->ready) || !TAILQ_EMPTY(&l->resting))
 		return 0;
 	if (l->alarm_ns == LANE_SLEEP)

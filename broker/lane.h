@@ -35,10 +35,12 @@
 #define LANE_MUTE_NS    UINT64_C(1000000)
 /* Polling pays when frames come more often than this (performance.md 4.6). */
 #define LANE_SPIN_NS UINT64_C(50000)
+/* Groups up to this are rung after each batch, larger ones after each turn. */
+#define LANE_RING_NOW 4u
 /* Longer pauses count as this long in the average. */
 #define LANE_GAP_NS_MAX UINT64_C(1000000)
 /* Work of one lane_turn: deliveries of one batch to one port, and pauses. */
-#define LANE_BUDGET 64u
+#define LANE_BUDGET 256u
 /*
  * Receivers' rings of a group that are larger than this together do not stay
  * in the caches: then a ring that is drained starts again at its beginning
@@ -91,6 +93,7 @@ struct port {
 	uint32_t group;
 
 	/* As a receiver. */
+	bool bell_due;          /* it is in the lane's `due` */
 	bool holding;           /* somebody is held for this port */
 	size_t limit;           /* frames of the batch that fit, see flood */
 	uint64_t patience_ns;   /* left */
@@ -139,6 +142,8 @@ struct lane {
 	size_t port_count;          /* places of `port` ever taken */
 	struct port *port;          /* owned, LANE_PORTS_MAX */
 	struct port **member;       /* owned, LANE_PORTS_MAX */
+	struct port **due;          /* owned, LANE_PORTS_MAX: bells to ring */
+	size_t due_count;
 	struct lane_list ready, resting, held;
 	uint64_t footprint_bytes; /* LANE_FOOTPRINT_BYTES; tests set it */
 	uint64_t now_ns;          /* of this turn */
@@ -207,6 +212,16 @@ void lane_port_fault(struct port *p, const char *reason);
 
 /* Ring towards the port's process, counted. */
 void lane_port_ring(struct port *p);
+
+/*
+ * lane_port_ring_soon - the same, in a large group at the end of the turn: who
+ * is woken then finds more frames. Waking many readers costs more than their
+ * frames do.
+ */
+void lane_port_ring_soon(struct port *p);
+
+/* Ring for those who wait for it since lane_port_ring_soon(). */
+void lane_ring_due(struct lane *l);
 
 /* lane_turn must be called at `when_ns` at the latest. */
 void lane_alarm_at(struct lane *l, uint64_t when_ns);

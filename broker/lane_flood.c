@@ -92,7 +92,7 @@ rewind_ring(struct port *p, const struct lane_batch *b)
 	return ring_rewind(&p->out, b->record_bytes);
 }
 
-/* Copy what fits of the first n frames, publish once, ring once. */
+/* Copy what fits of the first n frames, publish once, ring at most once. */
 static void
 put(struct port *p, const struct lane_batch *b, size_t n)
 {
@@ -125,7 +125,7 @@ put(struct port *p, const struct lane_batch *b, size_t n)
 	p->count[LC_RX_BYTES] += bytes;
 	p->count[LC_RX_DROP_FULL] += n - frames;
 	if (frames > 0 && ring_publish(&p->out))
-		lane_port_ring(p);
+		lane_port_ring_soon(p);
 }
 
 size_t

@@ -54,6 +54,35 @@ lane_port_ring(struct port *p)
 	p->count[LC_BELLS]++;
 }
 
+void
+lane_port_ring_soon(struct port *p)
+{
+	struct lane *l = p->lane;
+
+	if (p->member_count <= LANE_RING_NOW) {
+		lane_port_ring(p);
+		return;
+	}
+	if (!p->bell_due) {
+		p->bell_due = true;
+		l->due[l->due_count++] = p;
+	}
+}
+
+void
+lane_ring_due(struct lane *l)
+{
+	for (size_t i = 0; i < l->due_count; i++) {
+		struct port *p = l->due[i];
+
+		p->bell_due = false;
+		/* It may have been let go of since. */
+		if (p->attached)
+			lane_port_ring(p);
+	}
+	l->due_count = 0;
+}
+
 static bool
 memory_is_fit(int fd, size_t bytes)
 {
