@@ -152,7 +152,7 @@ $(eval $(call archive,broker,$(BROKER_O) $(BUILD)/obj/gen/commands.o $(BUILD)/ob
 $(eval $(call archive,backend,$(BACKEND_O) $(BUILD)/obj/gen/control_backend.o))
 
 BASE_LIBS := $(LIB)/libconfine.a $(LIB)/libgen.a $(LIB)/libproto.a
-BASE_LD := -levent_core -lmsgpackc -lseccomp -lcap-ng
+BASE_LD := -levent_core -lmsgpackc -lseccomp
 
 # --- programs -------------------------------------------------------------------
 $(BIN)/bulkheadd: $(BUILD)/obj/sandbox/launcher_main.o $(LIB)/liblaunch.a $(BASE_LIBS)

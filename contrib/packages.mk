@@ -1,8 +1,7 @@
 # Debian 12 packages: what the build needs, and what the tests need beside it.
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libmsgpack-dev \
-	libseccomp-dev libpcap-dev libjansson-dev libslirp-dev libglib2.0-dev \
-	libcap-ng-dev uthash-dev
-CHECK_PACKAGES := libcmocka-dev python3 python3-pytest python3-msgpack \
+	libseccomp-dev libpcap-dev libjansson-dev libslirp-dev libglib2.0-dev
+CHECK_PACKAGES := libcmocka-dev python3 python3-pytest \
 	iproute2 tcpdump qemu-system-x86 linux-image-cloud-amd64 \
 	busybox-static cpio universal-ctags mandoc
 # For make check-clients alone: they are large. Node may be there otherwise.
