@@ -208,7 +208,8 @@ $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ALL_LIBS)
 	$(call say,LD)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(LINK) -o $@ $< $(TEST_LD)
-$(addprefix $(BUILD)/obj/tests/,unit/%.o hostile/%.o): | $(NEED_CHECK)
+# By name: a pattern without a recipe would say nothing.
+$(call objs,$(wildcard tests/unit/*.c tests/hostile/*.c)): | $(NEED_CHECK)
 
 # ONLY=unit, ONLY=system/test_qmp.py ... runs a part.
 ONLY ?=

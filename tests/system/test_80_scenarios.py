@@ -167,6 +167,10 @@ def test_backends_idle_without_processor_time(qmp):
             fields = fields.rsplit(") ", 1)[1].split()
             total += int(fields[11]) + int(fields[12])
         return total
+    # the lanes of single ports go when their port has joined the hub's
+    until(lambda: sorted(b["role"] for b in qmp.cmd("query-backends")) ==
+          ["broker"] + 2 * ["lane"] + 16 * ["socket"], 10, "calm")
+    until(lambda: len(qmp.daemon.processes()) == 19, 10, "the last to be gone")
     before = ticks()
     with pytest.raises(socket.timeout):
         qmp.line(2)
