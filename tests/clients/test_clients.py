@@ -47,12 +47,14 @@ def npm_modules(folder):
         pytest.skip("packages nodejs, npm are missing")
     modules = os.path.join(folder, "node_modules")
     if not os.path.isdir(os.path.join(modules, "node-qemu")):
-        got = subprocess.run(
-            ["npm", "install", "--no-save", "--no-package-lock", "--ignore-scripts",
-             "--no-audit", "--no-fund", "--prefix", folder, *NPM],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=80, check=False)
-        if got.returncode:
+        try:
+            subprocess.run(
+                ["npm", "install", "--no-save", "--no-package-lock",
+                 "--ignore-scripts", "--no-audit", "--no-fund",
+                 "--prefix", folder, *NPM],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                timeout=80, check=True)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
             pytest.skip("the npm registry does not answer")
     return modules
 
