@@ -255,6 +255,12 @@ def test_dead_udp_peer(room):
                  udp=f"127.0.0.1:{nobody}", localaddr=f"127.0.0.1:{port}")
     room.qmp.cmd("netdev_add", type="hubport", id="p-d", hubid=0, netdev="d")
     room.well()
+
+    def all_tried():
+        c = room.qmp.counters("d")
+        return c["out-frames"] + c["out-drop-error"] == c["rx-frames"] > 0
+    # else they could fill the socket that is about to be there
+    until(all_tried, 10, "the frames for nobody")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
         far.bind(("127.0.0.1", nobody))
         far.settimeout(5)
