@@ -19,18 +19,13 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-/* Linux 6.16: 0 refuses descriptors already in the sender's sendmsg(2). */
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83
-#endif
-
 /* Rings taken in one bell_clear; more are left for the next wake-up. */
 #define RINGS_MAX 8
 
 int
 bell_pair(int fds[2])
 {
-	int rc, off = 0, bytes = 1, i;
+	int rc, bytes = 1, i;
 
 	rc = sys_pair(fds);
 	if (rc < 0)
@@ -39,9 +34,8 @@ bell_pair(int fds[2])
 		/* A few rings are enough; the kernel rounds up to its least. */
 		(void)setsockopt(
 		    fds[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-		/* An older kernel has no such option and bell_clear no room. */
-		(void)setsockopt(
-		    fds[i], SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof off);
+		/* An older kernel cannot, and bell_clear has no room. */
+		sys_refuse_rights(fds[i]);
 	}
 	return 0;
 }

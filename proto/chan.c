@@ -27,11 +27,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Linux 6.16: 0 refuses descriptors already in the sender's sendmsg(2). */
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83
-#endif
-
 #define MESSAGES_PER_TURN 16
 
 /* One message that the kernel did not take yet. */
@@ -365,7 +360,6 @@ chan_new(struct loop *l, int fd, int wants_fds, const struct chan_ops *ops,
     void *self)
 {
 	struct chan *c = malloc(sizeof *c);
-	int off = 0;
 
 	/* Not calloc: the inbox and the queue are touched when used. */
 	if (c == NULL)
@@ -378,10 +372,9 @@ chan_new(struct loop *l, int fd, int wants_fds, const struct chan_ops *ops,
 	c->watch = watch_new(l, fd, WATCH_READ, chan_ready, c);
 	if (c->watch == NULL)
 		goto out;
-	/* An older kernel has no such option, and we give it no room. */
+	/* An older kernel cannot, and we give it no room. */
 	if (!wants_fds)
-		(void)setsockopt(
-		    fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof off);
+		sys_refuse_rights(fd);
 	c->fd = fd_take(&fd);
 	return c;
 out:

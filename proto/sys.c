@@ -116,6 +116,19 @@ sys_pair(int fds[2])
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds));
 }
 
+/* linux/socket.h since Linux 6.16; not in Debian 12's headers. */
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+void
+sys_refuse_rights(int fd)
+{
+	int off = 0;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof off);
+}
+
 int
 sys_nonblock(int fd, bool on)
 {

@@ -59,6 +59,12 @@ ssize_t sys_write(int fd, const void *buf, size_t len);
 /* sys_pair - a connected SOCK_SEQPACKET unix pair, close-on-exec. */
 int sys_pair(int fds[2]);
 
+/*
+ * sys_refuse_rights - have the kernel refuse descriptors (SCM_RIGHTS) towards
+ * this socket, in the sender's sendmsg(2). Does nothing before Linux 6.16.
+ */
+void sys_refuse_rights(int fd);
+
 /* sys_nonblock - set or clear O_NONBLOCK. Only before confinement. */
 int sys_nonblock(int fd, bool on);
 
