@@ -55,6 +55,9 @@ backend_on_configure(void *self, uint32_t seq, const struct ctl_configure *m)
 		return -ENOMEM;
 	be->configure_seq = seq;
 	be->ring_bytes = m->ring_bytes;
+	be->has_reconnect_ms = m->has_reconnect_ms;
+	be->reconnect_ms = m->reconnect_ms;
+	be->link_up = !m->has_link_up || m->link_up;
 	be->configured = true;
 	/* main() goes on with the start. */
 	loop_stop(be->loop, 0);
@@ -208,6 +211,7 @@ backend_control_ready(struct backend *be, const char *error)
 	if (be->control)
 		(void)ctl_send_ready(be->control, be->configure_seq, &m);
 	be->ready = true;
+	backend_reports_go(be);
 }
 
 void
@@ -244,6 +248,14 @@ backend_reconnect(struct backend *be, unsigned index)
 	if (be->control)
 		(void)ctl_send_reconnect(
 		    be->control, 0, &(struct ctl_reconnect){.index = index});
+}
+
+int
+backend_reconnect_ms(const struct backend *be)
+{
+	if (!be->has_reconnect_ms)
+		return -1;
+	return be->reconnect_ms > INT32_MAX ? INT32_MAX : (int)be->reconnect_ms;
 }
 
 /* May one more notice be told? */

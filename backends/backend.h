@@ -21,7 +21,9 @@
 
 #include "proto/counter.h"
 #include "proto/err.h"
+#include "proto/frame_meta.h"
 #include "proto/ring.h"
+#include "proto/rx_filter.h"
 #include "sandbox/confine.h"
 
 struct loop;
@@ -51,6 +53,9 @@ struct backend_type {
 	 * when it failed at once, with the text.
 	 */
 	void (*connection)(void *self, int fd, const char *text);
+	/* The link that the guest sees is up or down (nic; see
+	 * backend_link_up). May be NULL. */
+	void (*link)(void *self, bool up);
 	/* Orderly end: write out what must be. The process exits after it. */
 	void (*close)(void *self);
 	struct syslist syscalls;
@@ -68,6 +73,24 @@ int backend_resource(struct backend *be, unsigned index);
 int backend_reserve(struct backend *be, uint32_t len, uint8_t **room);
 void backend_commit(struct backend *be, uint32_t len);
 void backend_flush(struct backend *be);
+
+/*
+ * The same for a frame that may have metadata: reserve_meta leaves room for
+ * it, if it is not all zero, and commit_meta writes it; both are told the
+ * same. `m` is checked by the caller (frame_meta_valid): the lane ends a
+ * process that lies.
+ */
+int backend_reserve_meta(struct backend *be, uint32_t len,
+    const struct frame_meta *m, uint8_t **room);
+void backend_commit_meta(
+    struct backend *be, uint32_t len, const struct frame_meta *m);
+
+/*
+ * What our outside takes as it is (enum offload bits; at first nothing). All
+ * else is completed before `frames` sees it: frames then have meta zero, and
+ * there may be more of them. Takes effect with the next frame.
+ */
+void backend_takes(struct backend *be, unsigned offloads);
 
 /* `frames` may be called again: the outside takes more. */
 void backend_more(struct backend *be);
@@ -87,6 +110,24 @@ void backend_info(struct backend *be, const char *fmt, ...)
  * when the broker does not answer within ten seconds. One at a time.
  */
 void backend_reconnect(struct backend *be, unsigned index);
+
+/* Milliseconds between attempts that the chardev's owner wants: 0 = do not
+ * reconnect, -1 = nothing was said. */
+int backend_reconnect_ms(const struct backend *be);
+
+/* Is the link that the guest sees up? */
+bool backend_link_up(const struct backend *be);
+
+/*
+ * The nic's receive filter, or what its driver agreed to, has changed. Told to
+ * the broker, coalesced: at most one message is on its way, the latest state
+ * wins. `changed`: a control command succeeded (NIC_RX_FILTER_CHANGED).
+ */
+void backend_rx_filter(
+    struct backend *be, const struct rx_filter *f, bool changed);
+
+/* Features that the driver acked and queue pairs in use, for query-nics. */
+void backend_nic_state(struct backend *be, uint64_t features, unsigned pairs);
 
 /* Something an operator should know (disk full, peer sent nonsense). Becomes
  * a log line and a BACKEND_NOTICE event; rate-limited. */

@@ -60,8 +60,10 @@ framing_in_peek(struct framing_in *in, struct frame *out)
 		if (len > in->end - in->at - FRAMING_WORD_BYTES)
 			return 0;
 		if (len >= FRAME_BYTES_MIN) {
-			out->data = in->buf + in->at + FRAMING_WORD_BYTES;
-			out->len = len;
+			*out = (struct frame){
+			    .data = in->buf + in->at + FRAMING_WORD_BYTES,
+			    .len = len,
+			};
 			return 1;
 		}
 		if (len == 0)

@@ -11,6 +11,9 @@
  * From the lane: a wake-up takes batches until the ring is empty or the type
  * takes less than it got. The batch's lengths are private from the moment the
  * ring gave them, and its bytes are released only when all of it is done.
+ * Frames that the outside does not take as they are (backend_takes) are made
+ * complete in their turn, into memory for a few large ones; what the type does
+ * not take of that is kept, and nothing more is cut before it is taken.
  * Sleeping: while batches come faster than SPIN_NS, an empty ring is looked at
  * again for that long, yielding the CPU in between, before the bell is armed;
  * not when others want the CPU, which a slow yield shows.
@@ -84,13 +87,14 @@ backend_rings_open(
 	}
 	ring_tx_attach(&be->tx, be->own_mem, be->peer_mem, be->ring_bytes);
 	ring_rx_attach(&be->rx, be->own_mem, be->peer_mem, be->ring_bytes);
+	be->offload = offload_new();
 	be->again = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	be->bell_watch = watch_new(be->loop, bell, 0, bell_readable, be);
 	be->stall = timer_new(be->loop, stall_expired, be);
 	if (be->again >= 0)
 		be->again_watch =
 		    watch_new(be->loop, be->again, 0, again_ready, be);
-	if (!be->bell_watch || !be->stall || !be->again_watch)
+	if (!be->bell_watch || !be->stall || !be->again_watch || !be->offload)
 		rc = err_set(err, -ENOMEM, "out of memory or descriptors");
 out:
 	fd_close(&own_fd);
@@ -104,6 +108,7 @@ backend_rings_close(struct backend *be)
 	watch_free(ptr_take(be->bell_watch));
 	watch_free(ptr_take(be->again_watch));
 	timer_free(ptr_take(be->stall));
+	offload_free(ptr_take(be->offload));
 	fd_close(&be->again);
 	fd_close(&be->bell);
 	if (be->own_mem)
@@ -168,16 +173,27 @@ stall_expired(void *self)
 		    be->control, 0, &(struct ctl_lane_stalled){0});
 }
 
+/* The ring is full: may it be tried again at once? */
+static bool
+make_room(struct backend *be)
+{
+	int rc;
+
+	/* What is not published cannot be drained. */
+	backend_flush(be);
+	rc = ring_want_space(&be->tx);
+	if (rc < 0)
+		lane_fault("lane: impossible consumer position");
+	return rc > 0;
+}
+
 int
 backend_reserve(struct backend *be, uint32_t len, uint8_t **room)
 {
 	int rc = ring_reserve(&be->tx, len, room);
 
 	if (rc == 0) {
-		/* What is not published cannot be drained. */
-		backend_flush(be);
-		rc = ring_want_space(&be->tx);
-		if (rc > 0)
+		if (make_room(be))
 			rc = ring_reserve(&be->tx, len, room);
 		if (rc == 0)
 			wait_for_room(be);
@@ -187,15 +203,52 @@ backend_reserve(struct backend *be, uint32_t len, uint8_t **room)
 	return rc;
 }
 
-void
-backend_commit(struct backend *be, uint32_t len)
+int
+backend_reserve_meta(struct backend *be, uint32_t len,
+    const struct frame_meta *m, uint8_t **room)
 {
-	ring_commit(&be->tx, len);
+	int rc;
+
+	if (frame_meta_is_zero(m))
+		return backend_reserve(be, len, room);
+	rc = ring_reserve_meta(&be->tx, len, room);
+	if (rc == 0) {
+		if (make_room(be))
+			rc = ring_reserve_meta(&be->tx, len, room);
+		if (rc == 0)
+			wait_for_room(be);
+	}
+	if (rc < 0)
+		lane_fault("lane: impossible consumer position");
+	return rc;
+}
+
+static void
+committed(struct backend *be, uint32_t len)
+{
 	backend_count(be, BC_IN_FRAMES, 1);
 	backend_count(be, BC_IN_BYTES, len);
 	be->unflushed_bytes += len;
 	if (be->unflushed_bytes >= BATCH_BYTES || be->tx.batch >= BATCH_FRAMES)
 		backend_flush(be);
+}
+
+void
+backend_commit(struct backend *be, uint32_t len)
+{
+	ring_commit(&be->tx, len);
+	committed(be, len);
+}
+
+void
+backend_commit_meta(
+    struct backend *be, uint32_t len, const struct frame_meta *m)
+{
+	if (frame_meta_is_zero(m))
+		ring_commit(&be->tx, len);
+	else
+		ring_commit_meta(&be->tx, len, m);
+	committed(be, len);
 }
 
 void
@@ -243,35 +296,154 @@ static bool
 collect(struct backend *be)
 {
 	size_t bytes = 0, n = 0;
+	bool meta = false;
 	int rc = 1;
 
 	while (n < BACKEND_BATCH_FRAMES && bytes < BACKEND_BATCH_BYTES) {
 		rc = ring_next(&be->rx, &be->batch[n]);
 		if (rc <= 0)
 			break;
+		meta |= !frame_meta_is_zero(&be->batch[n].meta);
 		bytes += be->batch[n++].len;
 	}
 	if (rc < 0)
-		lane_fault("lane: impossible producer position or length");
+		lane_fault("lane: impossible producer position or record");
 	be->batch_at = 0;
 	be->batch_end = n;
+	be->batch_plain = meta ? 0 : n;
 	return n > 0;
 }
 
-static size_t
-give(struct backend *be)
+void
+backend_takes(struct backend *be, unsigned offloads)
 {
-	size_t count = be->batch_end - be->batch_at, done;
+	be->takes = offloads;
+	/* Frames of this batch are judged again. */
+	if (be->batch_plain > be->batch_at)
+		be->batch_plain = be->batch_at;
+}
 
-	if (!be->type->frames) {
-		backend_count(be, BC_OUT_DROP_DISCONNECTED, count);
-		return count;
-	}
+/* Offer frames to the type; how many it is done with. */
+static size_t
+offer(struct backend *be, const struct frame *f, size_t count)
+{
+	size_t done;
+
 	be->pumping = true;
-	done = be->type->frames(be->self, be->batch + be->batch_at, count);
+	done = be->type->frames(be->self, f, count);
 	be->pumping = false;
 	BUG_ON(done > count);
 	return done;
+}
+
+/* Nothing is missing; that its checksum is known to be good is left out. */
+static bool
+is_complete(const struct frame_meta *m)
+{
+	return (m->flags & META_NEEDS_CSUM) == 0 &&
+	       m->gso_type == META_GSO_NONE;
+}
+
+/* Is the batch's next frame such as the type takes? Looks up to where they
+ * are. */
+static bool
+plain_is_next(struct backend *be)
+{
+	size_t i = be->batch_plain;
+
+	if (i > be->batch_at)
+		return true;
+	for (i = be->batch_at; i < be->batch_end; i++)
+		if (!offload_covered(&be->batch[i].meta, be->takes))
+			break;
+	be->batch_plain = i;
+	return i > be->batch_at;
+}
+
+/*
+ * The type does not take the batch's next frame as it is, or has not taken all
+ * that the last one became: fill cut[] again. Complete frames in between go
+ * with the others, in their order, so that the type has batches; what has
+ * metadata that the type takes waits, for it may not take it later.
+ */
+static void
+complete(struct backend *be)
+{
+	struct frame *out = be->cut;
+	size_t n = 0;
+
+	offload_reset(be->offload);
+	n += offload_next(be->offload, out, BACKEND_CUT_FRAMES);
+	while (n < BACKEND_CUT_FRAMES && !offload_left(be->offload) &&
+	       be->batch_at < be->batch_end) {
+		const struct frame *f = &be->batch[be->batch_at];
+
+		if (is_complete(&f->meta)) {
+			out[n] = *f;
+			out[n++].meta = (struct frame_meta){0};
+		} else if (offload_covered(&f->meta, be->takes)) {
+			break;
+		} else if (offload_begin(be->offload, f) < 0) {
+			backend_count(be, BC_OUT_DROP_OFFLOAD, 1);
+		}
+		be->batch_at++;
+		n += offload_next(be->offload, out + n, BACKEND_CUT_FRAMES - n);
+	}
+	be->cut_at = 0;
+	be->cut_end = n;
+}
+
+/* Offer what is in cut[]. False: the type takes no more. */
+static bool
+give_cut(struct backend *be)
+{
+	be->cut_at += offer(be, be->cut + be->cut_at, be->cut_end - be->cut_at);
+	return be->cut_at == be->cut_end;
+}
+
+/* Offer the batch's frames that the type takes as they are. */
+static bool
+give_plain(struct backend *be)
+{
+	size_t count = be->batch_plain - be->batch_at;
+	size_t done = offer(be, be->batch + be->batch_at, count);
+
+	be->batch_at += done;
+	return done == count;
+}
+
+/* Has the type taken the batch, and all that its frames became? */
+static bool
+all_given(const struct backend *be)
+{
+	return be->batch_at == be->batch_end && be->cut_at == be->cut_end &&
+	       !offload_left(be->offload);
+}
+
+/* Give the batch to the type. False: it takes no more, backend_more is due. */
+static bool
+give(struct backend *be)
+{
+	size_t count = be->batch_end - be->batch_at;
+
+	if (!be->type->frames) {
+		backend_count(be, BC_OUT_DROP_DISCONNECTED, count);
+		be->batch_at = be->batch_end;
+		return true;
+	}
+	while (!all_given(be)) {
+		bool taken = true;
+
+		if (be->cut_at < be->cut_end)
+			taken = give_cut(be);
+		else if (!offload_left(be->offload) && plain_is_next(be))
+			taken = give_plain(be);
+		else
+			complete(be);
+		if (!taken)
+			return false;
+	}
+	return true;
 }
 
 /* The ring had frames: how quickly do they come? */
@@ -326,7 +498,7 @@ pump(struct backend *be)
 	unsigned turn;
 
 	for (turn = 0; turn < TURN_BATCHES; turn++) {
-		if (be->batch_at == be->batch_end) {
+		if (all_given(be)) {
 			if (!collect(be)) {
 				if (turn > 0)
 					note_gap(be);
@@ -334,8 +506,7 @@ pump(struct backend *be)
 				return;
 			}
 		}
-		be->batch_at += give(be);
-		be->blocked = be->batch_at < be->batch_end;
+		be->blocked = !give(be);
 		if (be->blocked) {
 			watch_set(be->again_watch, 0);
 			return;

@@ -7,6 +7,7 @@
 #define BACKENDS_BACKEND_STATE_H
 
 #include "backends/backend.h"
+#include "backends/backend_offload.h"
 #include "proto/launch.h"
 #include "proto/loop.h"
 
@@ -17,6 +18,9 @@
 /* Bytes after which a batch from the ring is given to the type. */
 #define BACKEND_BATCH_BYTES (128u << 10)
 
+/* Completed frames, and others between them, given to the type at once. */
+#define BACKEND_CUT_FRAMES 256u
+
 #define BACKEND_INFO_BYTES 256u
 
 struct chan;
@@ -26,6 +30,16 @@ struct notice_rate {
 	uint64_t since_ns; /* when the present second began */
 	uint32_t told;     /* in this second */
 	uint64_t swallowed;
+};
+
+/* What a nic tells of its guest, the latest of each (backend_reports.c). */
+struct backend_reports {
+	struct rx_filter filter;
+	uint64_t features;
+	uint32_t pairs;
+	bool filter_due, state_due; /* not told yet */
+	bool changed;               /* by a command, and not told yet */
+	bool waiting;               /* told; the broker has not taken it */
 };
 
 struct backend {
@@ -39,6 +53,8 @@ struct backend {
 	struct netdev netdev; /* owned copy of what configure brought */
 	uint32_t configure_seq;
 	uint64_t ring_bytes;
+	bool has_reconnect_ms;
+	uint32_t reconnect_ms;
 	bool configured;
 	struct timer *deadline; /* owned: configure must come before it */
 	int resource[LAUNCH_RESOURCES]; /* owned until taken; -1 = none */
@@ -60,6 +76,14 @@ struct backend {
 	/* frames for outside: a batch that is not all taken yet */
 	struct frame batch[BACKEND_BATCH_FRAMES];
 	size_t batch_at, batch_end;
+	size_t batch_plain; /* up to here the type takes them as they are */
+	unsigned takes;     /* enum offload bits */
+	/* Frames in front of batch[batch_at] that the type has not taken yet:
+	 * completed ones, and complete ones between them. The last frame taken
+	 * up may not be in it as a whole (offload_left). */
+	struct frame cut[BACKEND_CUT_FRAMES];
+	size_t cut_at, cut_end;
+	struct offload_work *offload; /* owned */
 	bool blocked;       /* the type took less: backend_more() is due */
 	bool pumping;       /* in the type's frames(): no second time */
 	uint64_t frames_ns; /* when the ring last had frames */
@@ -72,6 +96,8 @@ struct backend {
 	char peer[ADDR_TEXT_BYTES + 64];
 	char info[BACKEND_INFO_BYTES];
 	struct notice_rate notices;
+	struct backend_reports reports;
+	bool link_up;            /* that the guest sees */
 	struct timer *reconnect; /* owned: pending while an answer is due */
 	unsigned reconnect_index;
 };
@@ -85,6 +111,9 @@ int backend_control_open(struct backend *be, int fd, const char *schema_hash);
 void backend_control_ready(struct backend *be, const char *error);
 
 void backend_control_close(struct backend *be);
+
+/* backend_reports_go - tell what is due, unless something is on its way. */
+void backend_reports_go(struct backend *be);
 
 /*
  * backend_end - leave the program: last words, exit code. Frees nothing; the

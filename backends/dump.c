@@ -12,6 +12,10 @@
  * are dropped and counted, one notice tells it, and once a second the next
  * batch is tried, so a capture goes on when there is space again. What is
  * missing then is missing between two whole records.
+ *
+ * Frames come complete: with their checksums, large ones as segments. With
+ * large-frames=on they come as they are in the hub, and a reader finds wrong
+ * checksums and segments of 64 KiB, as in a capture on a host's own interface.
  */
 #include "backends/backend.h"
 #include "backends/backend_capture.h"
@@ -33,6 +37,11 @@ enum { RESOURCE_FILE };
 
 #define SNAP_USUAL 65536u
 #define RETRY_NS   UINT64_C(1000000000)
+
+/* Every kind there is. */
+#define ALL_OFFLOADS                                                           \
+	(OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_ECN |            \
+	    OFFLOAD_UFO | OFFLOAD_USO4 | OFFLOAD_USO6)
 
 struct dump {
 	struct backend *be; /* borrowed */
@@ -56,6 +65,8 @@ dump_open(void *self, struct backend *be, const void *options, struct err *err)
 		return err_set(err, -EINVAL, "invalid length: %" PRIu64, snap);
 	if (d->fd < 0)
 		return err_set(err, -EINVAL, "Parameter 'file' is missing");
+	if (o->has_large_frames && o->large_frames)
+		backend_takes(be, ALL_OFFLOADS);
 	/* RLIMIT_FSIZE: the call shall fail, not end us. */
 	(void)signal(SIGXFSZ, SIG_IGN);
 	backend_info(be, "dump to %s (len=%" PRIu64 ")", o->file, snap);

@@ -12,14 +12,18 @@
  */
 #include "broker/cmdline.h"
 
+#include "broker/chardev.h"
+#include "broker/chardev_option.h"
 #include "broker/config.h"
 #include "broker/core.h"
 #include "broker/default_network.h"
 #include "broker/monitor_commands.h"
 #include "broker/net_option.h"
+#include "broker/nic.h"
 #include "broker/no_peer.h"
 #include "broker/option.h"
 #include "broker/qmp_option.h"
+#include "proto/keyval.h"
 #include "proto/log.h"
 #include "proto/sys.h"
 
@@ -120,6 +124,23 @@ step_done(void *self, const struct err *e)
 /* --- options ----------------------------------------------------------------
  */
 
+/* The models of cards are listed, and that is all. */
+static void
+help_models(struct start *s)
+{
+	struct text t = {0};
+
+	text_add_str(&t, "Available NIC models:\n");
+	for (unsigned i = 0; nic_model_name(i) != NULL; i++) {
+		text_add_str(&t, nic_model_name(i));
+		text_add_char(&t, '\n');
+	}
+	print(1, &t);
+	text_free(&t);
+	start_end(s);
+	core_quit(s->core, 0, "help");
+}
+
 static void
 take_netdev(struct start *s, const char *arg)
 {
@@ -134,6 +155,10 @@ take_netdev(struct start *s, const char *arg)
 		core_quit(s->core, 0, "help");
 		return;
 	}
+	if (net_option_asks_models(arg)) {
+		help_models(s);
+		return;
+	}
 	s->network = true;
 	if (net_option_netdev(&s->nets, arg, &e) < 0)
 		start_fail(s, e.text);
@@ -144,6 +169,10 @@ take_net(struct start *s, const char *arg)
 {
 	struct err e;
 
+	if (net_option_asks_models(arg)) {
+		help_models(s);
+		return;
+	}
 	s->network = true;
 	if (net_option_net(&s->nets, arg, &e) < 0)
 		start_fail(s, e.text);
@@ -169,6 +198,26 @@ warn_short_form(void *self, const char *word, const char *instead)
 }
 
 static void
+take_device(struct start *s, const char *arg)
+{
+	struct nic_device dev = {0};
+	struct err e;
+
+	if (strcmp(arg, "help") == 0 || strcmp(arg, "?") == 0) {
+		help_models(s);
+		return;
+	}
+	s->network = true;
+	if (keyval_decode(&desc_nic_device, &dev, arg, "driver", &e) < 0) {
+		start_fail(s, e.text);
+		return;
+	}
+	s->waiting = true;
+	core_device_add(s->core, &dev, step_done, s);
+	desc_free(&desc_nic_device, &dev);
+}
+
+static void
 take_qmp(struct start *s, const char *arg)
 {
 	char path[sizeof(s->monitor)];
@@ -181,6 +230,38 @@ take_qmp(struct start *s, const char *arg)
 	}
 	s->waiting = true;
 	core_listen(s->core, path, step_done, s);
+}
+
+/* "-chardev help" is answered, and that is all. */
+static void
+help_chardev(struct start *s)
+{
+	struct text t = {0};
+
+	chardev_option_help(&t);
+	print(1, &t);
+	text_free(&t);
+	start_end(s);
+	core_quit(s->core, 0, "help");
+}
+
+static void
+take_chardev(struct start *s, const char *arg)
+{
+	struct chardev_add_args args = {0};
+	struct err e;
+
+	if (strcmp(arg, "help") == 0 || strcmp(arg, "?") == 0) {
+		help_chardev(s);
+		return;
+	}
+	if (chardev_option_parse(arg, &args, warn_short_form, s, &e) < 0) {
+		start_fail(s, e.text);
+		return;
+	}
+	s->waiting = true;
+	chardev_add(s->core, &args, step_done, s);
+	desc_free(&desc_chardev_add_args, &args);
 }
 
 static void
@@ -221,6 +302,12 @@ take_option(struct start *s)
 		break;
 	case OPTION_NET:
 		take_net(s, s->option.arg);
+		break;
+	case OPTION_CHARDEV:
+		take_chardev(s, s->option.arg);
+		break;
+	case OPTION_DEVICE:
+		take_device(s, s->option.arg);
 		break;
 	case OPTION_QMP:
 		take_qmp(s, s->option.arg);
@@ -378,5 +465,6 @@ cmdline_run(struct core *c, struct loop *l, int argc, char **argv)
 	*s = (struct start){.core = c};
 	option_words_init(&s->words, argc, argv);
 	s->run_dir = option_run_dir(&s->words);
+	core_run_dir(c, s->run_dir);
 	start_steps(s);
 }

@@ -1,10 +1,10 @@
 /*
- * commands.c - the QMP commands that change netdevs, and query-rx-filter.
+ * commands.c - the QMP commands that change netdevs.
  *
  * Runs in: the broker. Trusts: the visitor has checked the arguments against
  * the schema; their values are judged by core.c and the graph.
  * Specification: schema/net.json, schema/bulkhead.json; reference netdevs.md
- * 2 and 13 for QEMU's texts.
+ * 2 for QEMU's texts.
  */
 #include "gen/commands.h"
 #include "broker/core_state.h"
@@ -48,26 +48,6 @@ cmd_set_link(struct call *call, const struct set_link_args *args)
 	int rc = core_set_link(core_get(), args->name, args->up, &e);
 
 	answered(call, rc < 0 ? &e : NULL);
-}
-
-/* There is no nic in this build: any name is wrong in one of two ways. */
-void
-cmd_query_rx_filter(struct call *call, const struct query_rx_filter_args *args)
-{
-	const struct core *c = core_get();
-	struct err e;
-
-	if (!args->name) {
-		call_return_text(call, "[]");
-		return;
-	}
-	if (graph_find(&c->graph, args->name) == GRAPH_NONE)
-		(void)err_set(
-		    &e, -ENOENT, "invalid net client name: %s", args->name);
-	else
-		(void)err_set(
-		    &e, -EINVAL, "net client(%s) isn't a NIC", args->name);
-	call_fail(call, &e);
 }
 
 static int

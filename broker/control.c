@@ -166,6 +166,17 @@ control_ask_backend(struct control *k, struct control_ask *a)
 }
 
 void
+control_ask_filter(struct control *k, struct control_ask *a)
+{
+	const struct ctl_rx_filter_ask m = {0};
+	uint32_t seq = control_seq(k);
+
+	wait_for(k, a, seq);
+	if (ctl_send_rx_filter_ask(k->chan, seq, &m) < 0)
+		tell(a, NULL, 0);
+}
+
+void
 control_ask_end(struct control_ask *a)
 {
 	if (a->control)
@@ -245,6 +256,38 @@ broker_on_lane_stalled(
 	(void)seq;
 	(void)m;
 	return k->ops->lane_stalled(k->self);
+}
+
+int
+broker_on_rx_filter(void *self, uint32_t seq, const struct ctl_rx_filter *m)
+{
+	struct control *k = self;
+
+	(void)seq;
+	return k->ops->rx_filter(k->self, m);
+}
+
+int
+broker_on_nic_state(void *self, uint32_t seq, const struct ctl_nic_state *m)
+{
+	struct control *k = self;
+
+	(void)seq;
+	return k->ops->nic_state(k->self, m);
+}
+
+/* As with counters: an answer that nobody waits for may be late. */
+int
+broker_on_rx_filter_state(
+    void *self, uint32_t seq, const struct ctl_rx_filter_state *m)
+{
+	struct control *k = self;
+	struct control_ask *a = find_ask(k, seq);
+	int rc = a ? k->ops->rx_filter_state(k->self, m) : 0;
+
+	if (rc == 0 && a)
+		tell(a, NULL, 0);
+	return rc;
 }
 
 int

@@ -32,6 +32,10 @@ struct control_ops {
 	    void *self, uint32_t seq, const struct ctl_reconnect *m);
 	int (*notice)(void *self, const struct ctl_notice *m);
 	int (*lane_stalled)(void *self);
+	int (*rx_filter)(void *self, const struct ctl_rx_filter *m);
+	int (*nic_state)(void *self, const struct ctl_nic_state *m);
+	/* The answer to control_ask_filter(); its asker is told after it. */
+	int (*rx_filter_state)(void *self, const struct ctl_rx_filter_state *m);
 	/* What it says of itself now, with its counters. */
 	void (*info)(void *self, const char *text);
 	/* from lanes */
@@ -45,8 +49,8 @@ struct control_ops {
 };
 
 /*
- * One question for counters, embedded in its asker. `told` is called exactly
- * once: with count 0 when the process is gone or answered nonsense.
+ * One question, mostly for counters, embedded in its asker. `told` is called
+ * exactly once: with count 0 when the process is gone or answered nonsense.
  */
 struct control_ask {
 	TAILQ_ENTRY(control_ask) entry;
@@ -78,6 +82,9 @@ void control_ping(struct control *k);
 /* Ask a lane for one port's counters, or a backend for its own. */
 void control_ask_port(struct control *k, struct control_ask *a, uint32_t port);
 void control_ask_backend(struct control *k, struct control_ask *a);
+
+/* Ask a nic for its filter; `told` gets no counters. */
+void control_ask_filter(struct control *k, struct control_ask *a);
 
 /* control_ask_end - it is told "gone" now, if it is waiting. */
 void control_ask_end(struct control_ask *a);

@@ -12,7 +12,9 @@
 
 #include "broker/events.h"
 #include "broker/launch_client.h"
+#include "broker/nic.h"
 #include "broker/plan.h"
+#include "broker/ports.h"
 #include "broker/session.h"
 #include "proto/addr.h"
 #include "proto/log.h"
@@ -37,6 +39,28 @@ core_get(void)
 }
 
 /*
+ * What the guests of cards see of their links, which follows from the graph.
+ * To be called whenever that has changed.
+ */
+static void
+tell_links(struct core *c)
+{
+	const struct graph *g = &c->graph;
+
+	for (uint32_t i = 0; i < g->count; i++) {
+		const struct graph_node *n = &g->nodes[i];
+		struct life *nd;
+
+		if (n->kind != NODE_NETDEV)
+			continue;
+		nd = c->islands->ports[n->port]->self;
+		if (nd->nic)
+			nic_link(nd->nic, n->link_up && n->peer != GRAPH_NONE &&
+					      g->nodes[n->peer].link_up);
+	}
+}
+
+/*
  * Make `next` the graph, when its plan can be carried out. Takes what is in
  * *next in every case. 0 or -errno with *e.
  */
@@ -55,6 +79,7 @@ commit(struct core *c, struct graph *next, struct err *e)
 
 		c->graph = *next;
 		*next = old;
+		tell_links(c);
 	}
 	plan_fini(&plan);
 	graph_fini(next);
@@ -114,6 +139,7 @@ netdev_failed(void *self, struct life *nd)
 			return;
 	}
 	(void)graph_leave(&c->graph, nd->options.id, &e);
+	tell_links(c);
 }
 
 static void
@@ -135,11 +161,25 @@ say_quit(struct core *c)
 	launch_tell(c->launch, &m);
 }
 
+/* A card that has been of use and was not ended with everything else. */
+static void
+tell_deleted(const struct core *c, const struct life *nd)
+{
+	char path[NIC_PATH_BYTES];
+	struct device_deleted_data d = {.device = nd->options.id};
+
+	if (!nd->nic || !nd->served || c->quitting)
+		return;
+	d.path = (char *)(uintptr_t)nic_path(nd->options.id, "", path);
+	event_emit(EVENT_DEVICE_DELETED, &d);
+}
+
 static void
 netdev_gone(void *self, struct life *nd)
 {
 	struct core *c = self;
 
+	tell_deleted(c, nd);
 	graph_del_port(&c->graph, nd->slot);
 	if (c->quitting && timer_pending(c->quit_due) &&
 	    TAILQ_NEXT(TAILQ_FIRST(&c->netdevs.list), entry) == NULL)
@@ -301,6 +341,9 @@ add_netdev(struct core *c, const struct netdev *options, struct err *e)
 	rc = copy_graph(c, &next, e);
 	if (rc == 0)
 		rc = graph_netdev_add(&next, options->id, nd->slot, e);
+	if (rc == 0 && nd->nic && options->u.nic.netdev)
+		rc = graph_netdev_plug(
+		    &next, options->id, options->u.nic.netdev, e);
 	if (rc < 0) {
 		graph_fini(&next);
 		netdev_discard(nd);
@@ -309,6 +352,7 @@ add_netdev(struct core *c, const struct netdev *options, struct err *e)
 	/* A netdev that is starting is in no plan: nothing to compile. */
 	graph_fini(&c->graph);
 	c->graph = next;
+	tell_links(c);
 	return nd;
 }
 
@@ -378,6 +422,22 @@ core_netdev_del(struct core *c, const char *id, core_done done, void *self)
 }
 
 int
+core_device_del(struct core *c, const char *id, struct err *e)
+{
+	struct life *nd = netdev_by_id(&c->netdevs, id);
+	bool is_hubport;
+	int rc;
+
+	if (!nd || !nd->nic)
+		return err_class_set(e, -ENODEV, ERR_DEVICE_NOT_FOUND,
+		    "Device '%s' not found", id);
+	rc = del_node(c, id, &is_hubport, e);
+	if (rc == 0)
+		netdev_del(nd, NULL, NULL);
+	return rc;
+}
+
+int
 core_set_link(struct core *c, const char *name, bool up, struct err *e)
 {
 	struct graph next = {0};
@@ -442,6 +502,8 @@ init(struct core *c, int launcher_fd)
 	if (!c->islands || !c->quit_due || query_init(c) < 0)
 		return -ENOMEM;
 	TAILQ_INIT(&c->netdevs.list);
+	chardevs_init(&c->chardevs, c->launch);
+	c->netdevs.chardevs = &c->chardevs;
 	c->netdevs.loop = c->loop;
 	c->netdevs.launch = c->launch;
 	c->netdevs.islands = c->islands;
@@ -463,12 +525,19 @@ core_new(struct loop *l, int launcher_fd)
 	c->loop = l;
 	c->since_ns = sys_mono_ns();
 	TAILQ_INIT(&c->netdevs.list);
+	TAILQ_INIT(&c->chardevs.list);
 	if (init(c, launcher_fd) < 0) {
 		core_free(c);
 		return NULL;
 	}
 	the_core = c;
 	return c;
+}
+
+void
+core_run_dir(struct core *c, const char *dir)
+{
+	c->netdevs.run_dir = dir;
 }
 
 void
@@ -483,6 +552,7 @@ core_free(struct core *c)
 	if (!c)
 		return;
 	netdevs_fini(&c->netdevs);
+	chardevs_fini(&c->chardevs);
 	query_fini(c);
 	islands_free(c->islands);
 	timer_free(c->quit_due);

@@ -23,9 +23,18 @@ typedef void (*core_done)(void *self, const struct err *e);
 void core_netdev_add(
     struct core *c, const struct netdev *nd, core_done done, void *self);
 
+/* core_run_dir - where sockets go that nobody gave a place (borrowed). */
+void core_run_dir(struct core *c, const char *dir);
+
 /* core_netdev_del, core_set_link - refusals are decided at once. */
 void core_netdev_del(
     struct core *c, const char *id, core_done done, void *self);
+/* core_device_add, core_device_del - as QMP device_add (of a network card) and
+ * device_del, which does not wait for the end. */
+void core_device_add(
+    struct core *c, const struct nic_device *dev, core_done done, void *self);
+int core_device_del(struct core *c, const char *id, struct err *e);
+
 int core_set_link(struct core *c, const char *name, bool up, struct err *e);
 
 /*

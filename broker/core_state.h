@@ -6,6 +6,7 @@
 #ifndef BROKER_CORE_STATE_H
 #define BROKER_CORE_STATE_H
 
+#include "broker/chardev.h"
 #include "broker/core.h"
 #include "broker/graph.h"
 #include "broker/islands.h"
@@ -31,6 +32,7 @@ struct core {
 	struct launch_client *launch; /* owned, as all below */
 	struct islands *islands;
 	struct netdevs netdevs;
+	struct chardevs chardevs;
 	struct graph graph;
 	struct query query;
 	struct launch_result process; /* our own attestation */

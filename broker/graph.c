@@ -243,23 +243,54 @@ hub_reaches(const struct graph *g, int32_t from, int32_t to)
 	return found;
 }
 
-/* Find and judge what a new hub port wants to be plugged into. */
+/* The node of that name, which must be up and have no peer. */
 static int
-plug_check(const struct graph *g, const struct graph_hubport *h, uint32_t *out,
-    struct err *e)
+find_free(const struct graph *g, const char *id, uint32_t *out, struct err *e)
 {
-	uint32_t i = graph_find(g, h->netdev);
+	uint32_t i = graph_find(g, id);
 	const struct graph_node *node;
-	int rc;
 
 	if (i == GRAPH_NONE || g->nodes[i].life != NODE_UP)
-		return err_set(e, -ENOENT, "netdev '%s' not found", h->netdev);
+		return err_set(e, -ENOENT, "netdev '%s' not found", id);
 	node = &g->nodes[i];
 	if (node->peer != GRAPH_NONE)
 		return err_set(e, -EBUSY,
 		    "netdev '%s' is already connected to '%s'", node->id,
 		    g->nodes[node->peer].id);
 	*out = i;
+	return 0;
+}
+
+/* A netdev is the end of a line: no link to it can close a cycle. */
+int
+graph_netdev_plug(
+    struct graph *g, const char *id, const char *netdev, struct err *e)
+{
+	uint32_t i = graph_find(g, id), peer = GRAPH_NONE;
+	int rc = find_free(g, netdev, &peer, e);
+
+	if (rc == 0 && peer == i)
+		rc = err_set(e, -ENOENT, "netdev '%s' not found", netdev);
+	if (rc < 0)
+		return rc;
+	BUG_ON(i == GRAPH_NONE || g->nodes[i].kind != NODE_NETDEV ||
+	       g->nodes[i].peer != GRAPH_NONE);
+	g->nodes[i].peer = peer;
+	g->nodes[peer].peer = i;
+	return 0;
+}
+
+/* Find and judge what a new hub port wants to be plugged into. */
+static int
+plug_check(const struct graph *g, const struct graph_hubport *h, uint32_t *out,
+    struct err *e)
+{
+	const struct graph_node *node;
+	int rc = find_free(g, h->netdev, out, e);
+
+	if (rc < 0)
+		return rc;
+	node = &g->nodes[*out];
 	if (node->kind != NODE_HUBPORT)
 		return 0;
 	rc = hub_reaches(g, h->hubid, node->hubid);

@@ -83,6 +83,14 @@ int graph_id_check(const char *id, struct err *e);
 int graph_netdev_add(
     struct graph *g, const char *id, uint32_t port, struct err *e);
 
+/*
+ * graph_netdev_plug - plug a netdev that was just added (a card) into another
+ * node. The link counts at once; the plans know it when the netdev is in them.
+ * -ENOENT no such node; -EBUSY it has a peer.
+ */
+int graph_netdev_plug(
+    struct graph *g, const char *id, const char *netdev, struct err *e);
+
 /* What a hub port is made from. */
 struct graph_hubport {
 	const char *id;

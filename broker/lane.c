@@ -14,7 +14,7 @@
  * has room or no more patience (lane_hold.c). The end of a hold is the only
  * thing that needs a timer, so an idle lane sleeps for ever.
  */
-#include "broker/lane.h"
+#include "broker/lane_filter.h"
 
 #include "proto/bell.h"
 #include "proto/log.h"
@@ -37,7 +37,12 @@ lane_new(const struct lane_ops *ops, void *self)
 	l->port = calloc(LANE_PORTS_MAX, sizeof *l->port);
 	l->member = calloc(LANE_PORTS_MAX, sizeof(struct port *));
 	l->due = calloc(LANE_PORTS_MAX, sizeof(struct port *));
-	if (l->port == NULL || l->member == NULL || l->due == NULL) {
+	l->filter = calloc(LANE_PORTS_MAX, sizeof *l->filter);
+	l->pick = calloc(1, sizeof *l->pick);
+	if (l->port == NULL || l->member == NULL || l->due == NULL ||
+	    l->filter == NULL || l->pick == NULL) {
+		free(l->pick);
+		free(l->filter);
 		free(l->due);
 		free(l->member);
 		free(l->port);
@@ -66,6 +71,8 @@ lane_free(struct lane *l)
 		if (l->port[i].used)
 			lane_detach(l, l->port[i].id, l->port[i].epoch, false,
 			    counters);
+	free(l->pick);
+	free(l->filter);
 	free(l->due);
 	free(l->member);
 	free(l->port);
@@ -142,7 +149,7 @@ gather(struct lane_batch *b, struct ring_rx *in)
 		if (rc <= 0)
 			break;
 		bytes += f->len;
-		ahead = ring_record_bytes(f->len);
+		ahead = ring_frame_bytes(f);
 		b->record_bytes += ahead;
 		ahead *= AHEAD_FRAMES;
 		if (ahead < AHEAD_BYTES_MIN)

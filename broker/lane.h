@@ -17,6 +17,7 @@
 #include "gen/types.h"
 #include "proto/counter.h"
 #include "proto/ring.h"
+#include "proto/rx_filter.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -52,6 +53,7 @@
 #define LANE_SLEEP UINT64_MAX
 
 struct lane;
+struct lane_pick;
 struct watch;
 
 /* What a port is waiting for. Each state but OFF and IDLE is a list. */
@@ -92,7 +94,9 @@ struct port {
 	size_t member_count;
 	uint32_t group;
 
-	/* As a receiver. */
+	/* As a receiver. What it wants, borrowed from the lane's `filter`;
+	 * NULL: everything. */
+	const struct rx_filter *filter;
 	bool bell_due;          /* it is in the lane's `due` */
 	bool holding;           /* somebody is held for this port */
 	size_t limit;           /* frames of the batch that fit, see flood */
@@ -144,6 +148,8 @@ struct lane {
 	struct port **member;       /* owned, LANE_PORTS_MAX */
 	struct port **due;          /* owned, LANE_PORTS_MAX: bells to ring */
 	size_t due_count;
+	struct rx_filter *filter; /* owned, LANE_PORTS_MAX: of each place */
+	struct lane_pick *pick;   /* owned: see lane_filter.h */
 	struct lane_list ready, resting, held;
 	uint64_t footprint_bytes; /* LANE_FOOTPRINT_BYTES; tests set it */
 	uint64_t now_ns;          /* of this turn */

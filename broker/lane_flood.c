@@ -3,48 +3,63 @@
  *
  * Runs in: bulkhead-lane.
  * Trusts: the batch's lengths, which are private copies. Payload is copied
- * straight from the source's memory to each receiver's and never looked at.
+ * straight from the source's memory to each receiver's; only a receiver's
+ * filter looks at its head.
  * Specification: DESIGN 4; loop order of performance.md 5 (batch, then ports).
  *
  * A frame for k receivers is given to all of them in the same turn or to none:
  * first every patient receiver is asked how many frames from the front of the
  * batch fit; the smallest answer is what all get, and the rest is held. So a
  * held frame has been given to nobody, and nobody gets it twice. Receivers
- * without patience are not asked; they lose what does not fit.
+ * without patience are not asked; they lose what does not fit. A frame that a
+ * receiver does not want (lane_filter.h) always fits there.
  */
-#include "broker/lane.h"
+#include "broker/lane_filter.h"
 
 #include "proto/ring_copy.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* How many of the first n frames fit into the port's ring? Or -EPROTO. */
+/* Exactly: write headers behind what is published, then forget. */
 static int
-fit(struct port *p, const struct lane_batch *b, size_t n)
+fit_exactly(struct port *p, const struct lane_batch *b, size_t n)
 {
-	/* The pad before the end of the data is shorter than one record. */
-	size_t need = b->record_bytes + ring_record_bytes(FRAME_BYTES_MAX);
-	struct ring_tx try;
+	struct ring_tx try = p->out;
 	size_t i;
 
-	if (p->out.size - (p->out.pos - p->out.cons) >= need)
-		return (int)n;
-	/* Exactly: write headers behind what is published, then forget. */
-	try = p->out;
 	for (i = 0; i < n; i++) {
 		uint8_t *room;
-		int rc = ring_reserve(&try, b->frame[i].len, &room);
+		int rc = ring_reserve_frame(&try, &b->frame[i], &room);
 
 		if (rc < 0)
 			return rc;
 		if (rc == 0)
 			break;
-		ring_commit(&try, b->frame[i].len);
+		ring_commit_frame(&try, &b->frame[i]);
 	}
 	p->out.cons = try.cons;
 	p->out.wanted = try.wanted;
 	return (int)i;
+}
+
+/* How many of the first n frames fit into the port's ring? Or -EPROTO. */
+static int
+fit(struct port *p, const struct lane_batch *b, size_t n)
+{
+	/* The pad before the end of the data is shorter than one record. */
+	size_t need = b->record_bytes + RING_META_BYTES +
+		      ring_record_bytes(FRAME_BYTES_MAX);
+	const struct lane_pick *pick;
+	int rc;
+
+	if (p->out.size - (p->out.pos - p->out.cons) >= need)
+		return (int)n;
+	if (p->filter == NULL)
+		return fit_exactly(p, b, n);
+	pick = lane_filter_pick(p, b, n);
+	rc = fit_exactly(p, &pick->batch, pick->batch.count);
+	return rc < 0 ? rc : pick->before[rc];
 }
 
 /* Frames of the first n that the source may send as far as p is concerned;
@@ -128,6 +143,17 @@ put(struct port *p, const struct lane_batch *b, size_t n)
 		lane_port_ring_soon(p);
 }
 
+/* The same for a port that does not want everything. */
+static void
+put_wanted(struct port *p, const struct lane_batch *b, size_t n)
+{
+	const struct lane_pick *pick = lane_filter_pick(p, b, n);
+
+	p->count[LC_RX_FILTERED] += n - pick->batch.count;
+	if (pick->batch.count > 0)
+		put(p, &pick->batch, pick->batch.count);
+}
+
 size_t
 lane_flood(struct lane *l, struct port *source, bool *held)
 {
@@ -144,6 +170,8 @@ lane_flood(struct lane *l, struct port *source, bool *held)
 			continue;
 		if (!p->attached)
 			p->count[LC_RX_DROP_DEAD] += n;
+		else if (n > 0 && p->filter != NULL)
+			put_wanted(p, b, n);
 		else if (n > 0)
 			put(p, b, n);
 	}

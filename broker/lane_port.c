@@ -210,6 +210,7 @@ let_go(struct port *p, bool dead)
 	memcpy(p->away, p->count, sizeof p->away);
 	p->count = p->away;
 	p->attached = false;
+	p->filter = NULL;
 	lane_port_unmute(p);
 	if (l->ops->closing != NULL)
 		l->ops->closing(l->self, p);

@@ -443,6 +443,25 @@ launch_why(const struct launch_result *r)
 	return r->text[0] != '\0' ? r->text : strerror(-r->error);
 }
 
+bool
+launch_may_come_later(int error)
+{
+	switch (error) {
+	case -ECONNREFUSED:
+	case -ECONNRESET:
+	case -ENOENT:
+	case -EAGAIN:
+	case -ETIMEDOUT:
+	case -ENETUNREACH:
+	case -EHOSTUNREACH:
+	case -ENETDOWN:
+	case -EHOSTDOWN:
+		return true;
+	default:
+		return false;
+	}
+}
+
 size_t
 launch_pending(const struct launch_client *c)
 {

@@ -12,6 +12,7 @@
 
 #include "proto/launch.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Requests without an answer yet. */
@@ -86,6 +87,13 @@ void slot_kill(
 
 /* launch_why - the launcher's words for a failure, or errno's. */
 const char *launch_why(const struct launch_result *r);
+
+/*
+ * launch_may_come_later - nobody listens there now, or the way is not there:
+ * whoever connects asks again at its own pace, so that the order in which two
+ * sides start is free.
+ */
+bool launch_may_come_later(int error);
 
 /* For tests and bounds: requests pending now, slots taken now. */
 size_t launch_pending(const struct launch_client *c);

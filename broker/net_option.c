@@ -6,7 +6,8 @@
  * Specification: QEMU's qemu-options.hx for -netdev and -net; the names of
  *   ports made by -net as QEMU's net/hub.c has them (hubNportM).
  *
- * Generated names: -net without id= makes a netdev called after its port,
+ * Generated names: a card joined to netdev X by "-net nic,netdev=X" is "X-nic";
+ * -net without id= makes a netdev called after its port,
  * "hub0port0-user". (QEMU makes up names like "#net123", which nobody can
  * then write in netdev_del.)
  */
@@ -154,6 +155,23 @@ net_option_help(struct text *t)
 /* --- -net -------------------------------------------------------------------
  */
 
+bool
+net_option_asks_models(const char *arg)
+{
+	const char *item;
+	size_t len;
+
+	item = net_option_item(&arg, &len);
+	if (item == NULL || !((len == 3 && memcmp(item, "nic", 3) == 0) ||
+				(len == 8 && memcmp(item, "type=nic", 8) == 0)))
+		return false;
+	while ((item = net_option_item(&arg, &len)) != NULL)
+		if ((len == 10 && memcmp(item, "model=help", 10) == 0) ||
+		    (len == 7 && memcmp(item, "model=?", 7) == 0))
+			return true;
+	return false;
+}
+
 const char *
 net_option_item(const char **at, size_t *len)
 {
@@ -173,8 +191,10 @@ net_option_item(const char **at, size_t *len)
 /* What -net has beside the options of the type. */
 struct legacy {
 	char type[NAME_BYTES];
-	char id[NAME_BYTES]; /* empty: not given */
+	char id[NAME_BYTES];   /* empty: not given */
+	char peer[NAME_BYTES]; /* of a card with netdev= */
 	int32_t hubid;
+	bool direct;      /* a nic with netdev=: joined to that, in no hub */
 	struct text rest; /* ",KEY=VALUE..." of the type's own */
 };
 
@@ -235,6 +255,12 @@ take_item(struct legacy *g, const char *item, size_t len, struct err *err)
 			    "Parameter 'id' expects an identifier");
 		return 0;
 	}
+	if (strcmp(g->type, "nic") == 0 && key_is(item, len, "netdev")) {
+		g->direct = true;
+		/* It has one card at most, so the name is its own. */
+		snprintf(
+		    g->peer, sizeof(g->peer), "%.*s", (int)(len - 7), item + 7);
+	}
 	text_add_char(&g->rest, ',');
 	text_add(&g->rest, item, len);
 	return 0;
@@ -253,10 +279,34 @@ take_type(struct legacy *g, const char *item, size_t len, struct err *err)
 		return err_set(err, -EINVAL,
 		    "network backend 'hubport' is only supported with "
 		    "-netdev");
-	if (strcmp(g->type, "nic") == 0)
-		return err_set(err, -EINVAL,
-		    "network backend 'nic' is not available in this build");
 	return 0;
+}
+
+/* The netdev itself, whose name is known now. */
+static int
+add_legacy(struct net_list *l, struct legacy *g, struct err *err)
+{
+	char netdev[3 * NAME_BYTES];
+	struct text arg = {0};
+	int rc;
+
+	snprintf(netdev, sizeof(netdev), "%s,id=%s", g->type, g->id);
+	text_add_str(&arg, netdev);
+	text_add(&arg, g->rest.data, g->rest.len);
+	text_add_char(&arg, '\0');
+	rc = arg.failed || g->rest.failed ? out_of_memory(err)
+					  : net_option_netdev(l, arg.data, err);
+	text_free(&arg);
+	return rc;
+}
+
+/* A card that is joined to a netdev and has no port. */
+static int
+add_direct(struct net_list *l, struct legacy *g, struct err *err)
+{
+	if (g->id[0] == '\0')
+		snprintf(g->id, sizeof(g->id), "%.50s-nic", g->peer);
+	return add_legacy(l, g, err);
 }
 
 /* The netdev and its port, named. */
@@ -264,8 +314,7 @@ static int
 add_pair(struct net_list *l, struct legacy *g, struct err *err)
 {
 	struct netdev port = {.type = NET_CLIENT_DRIVER_HUBPORT};
-	char port_id[NAME_BYTES], netdev[3 * NAME_BYTES];
-	struct text arg = {0};
+	char port_id[NAME_BYTES];
 	unsigned number;
 	int rc;
 
@@ -275,13 +324,7 @@ add_pair(struct net_list *l, struct legacy *g, struct err *err)
 	    port_id, sizeof(port_id), "hub%" PRId32 "port%u", g->hubid, number);
 	if (g->id[0] == '\0')
 		snprintf(g->id, sizeof(g->id), "%.30s-%.30s", port_id, g->type);
-	snprintf(netdev, sizeof(netdev), "%s,id=%s", g->type, g->id);
-	text_add_str(&arg, netdev);
-	text_add(&arg, g->rest.data, g->rest.len);
-	text_add_char(&arg, '\0');
-	rc = arg.failed || g->rest.failed ? out_of_memory(err)
-					  : net_option_netdev(l, arg.data, err);
-	text_free(&arg);
+	rc = add_legacy(l, g, err);
 	if (rc < 0)
 		return rc;
 	if (l->count == NET_LIST_MAX)
@@ -308,7 +351,9 @@ net_option_net(struct net_list *l, const char *arg, struct err *err)
 	rc = take_type(&g, item == NULL ? "" : item, len, err);
 	while (rc == 0 && (item = net_option_item(&at, &len)) != NULL)
 		rc = take_item(&g, item, len, err);
-	if (rc == 0 && strcmp(g.type, "none") != 0)
+	if (rc == 0 && g.direct)
+		rc = add_direct(l, &g, err);
+	else if (rc == 0 && strcmp(g.type, "none") != 0)
 		rc = add_pair(l, &g, err);
 	text_free(&g.rest);
 	return rc;

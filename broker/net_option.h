@@ -12,6 +12,7 @@
 #include "gen/types.h"
 #include "proto/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,9 +43,13 @@ int net_option_netdev(struct net_list *l, const char *arg, struct err *err);
 
 /*
  * net_option_net - "TYPE[,vlan=N][,id=ID]...": a netdev and a port of hub N
- * into which it is plugged; nothing for "none". Errors as above.
+ * into which it is plugged; "nic,netdev=X": only a card, joined to X; nothing
+ * for "none". Errors as above.
  */
 int net_option_net(struct net_list *l, const char *arg, struct err *err);
+
+/* net_option_asks_models - is it "nic,...,model=help"? */
+bool net_option_asks_models(const char *arg);
 
 /* net_option_help - the types of this build, as "-netdev help" lists them. */
 void net_option_help(struct text *t);

@@ -17,6 +17,7 @@
 #include "broker/netdev.h"
 
 #include "broker/launch_client.h"
+#include "broker/nic.h"
 #include "broker/ports.h"
 #include "proto/chan.h"
 #include "proto/log.h"
@@ -244,11 +245,20 @@ attach(struct life *nd)
 	port_live(nd->port, nd->epoch, nd->ring_bytes);
 }
 
-static void
-serve(struct life *nd)
+void
+life_answer(struct life *nd)
 {
 	core_done added = nd->added;
 
+	if (!added || !nd->served || (nd->wait_peer && !nd->connected))
+		return;
+	nd->added = NULL;
+	added(nd->added_self, NULL);
+}
+
+static void
+serve(struct life *nd)
+{
 	timer_stop(nd->timer);
 	if (nd->returning)
 		news_restarted(nd);
@@ -256,10 +266,8 @@ serve(struct life *nd)
 	if (nd->served)
 		return;
 	nd->served = true;
-	nd->added = NULL;
 	nd->all->ops->up(nd->all->self, nd);
-	if (added)
-		added(nd->added_self, NULL);
+	life_answer(nd);
 }
 
 static void
@@ -293,6 +301,8 @@ life_drop_control(struct life *nd)
 
 	nd->control = NULL;
 	control_free(k);
+	if (nd->nic)
+		nic_forget(nd->nic);
 }
 
 /* The moment from which on it serves nobody. */

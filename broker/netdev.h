@@ -19,10 +19,12 @@
 
 #include <sys/queue.h>
 
+struct chardevs;
 struct islands;
 struct launch_client;
 struct life;
 struct loop;
+struct nic;
 struct port;
 struct timer;
 
@@ -89,9 +91,11 @@ struct netdevs {
 	struct loop *loop; /* borrowed, as the next two */
 	struct launch_client *launch;
 	struct islands *islands;
+	struct chardevs *chardevs; /* borrowed */
 	const struct netdevs_ops *ops;
 	void *self;
-	bool start_phase; /* descriptor numbers are the operator's */
+	const char *run_dir; /* borrowed; NULL: not known */
+	bool start_phase;    /* descriptor numbers are the operator's */
 	TAILQ_HEAD(, life) list;
 };
 
@@ -108,9 +112,11 @@ struct life {
 	uint64_t ring_bytes;
 	uint32_t slot, epoch;
 	struct port *port; /* owned */
+	struct nic *nic;   /* owned; NULL: no network card */
 	enum life_state state;
-	bool wanted; /* false: deleted, or its first start has failed */
-	bool served; /* netdev_add has been answered with success */
+	bool wanted;    /* false: deleted, or its first start has failed */
+	bool served;    /* it has run: netdev_add is answered, or waits for */
+	bool wait_peer; /* ... the first peer */
 	bool attested, ready;
 	bool killed; /* by us; then `fault` says why */
 	bool connected;
@@ -210,6 +216,9 @@ void life_spawn(struct life *nd);
 void life_configure(struct life *nd);
 void life_forget_asks(struct life *nd);
 extern const struct slot_ops life_slot_ops;
+
+/* netdev.c: netdev_add is answered, unless it waits for the first peer. */
+void life_answer(struct life *nd);
 
 /* netdev_talk.c: what the backend says. */
 extern const struct control_ops life_control_ops;

@@ -6,8 +6,10 @@
  * the backend itself.
  * Specification: reference netdevs.md 2.
  */
+#include "broker/chardev.h"
 #include "broker/launch_client.h"
 #include "broker/netdev.h"
+#include "broker/nic.h"
 #include "broker/ports.h"
 #include "proto/log.h"
 #include "proto/loop.h"
@@ -89,6 +91,7 @@ life_free(struct life *nd)
 	control_ask_cancel(&nd->drops);
 	life_forget_asks(nd);
 	life_drop_control(nd);
+	nic_free(nd->nic);
 	port_free(nd->port);
 	timer_free(nd->timer);
 	resources_free(&nd->resources);
@@ -140,11 +143,15 @@ fill(struct life *nd, const struct netdev *options, struct err *e)
 	if (rc < 0)
 		return err_set(e, rc, "out of memory");
 	rc = check_ring(options, &nd->ring_bytes, e);
+	if (rc == 0 && options->type == NET_CLIENT_DRIVER_NIC)
+		rc = nic_check(nd->all, &nd->options, e);
 	if (rc == 0)
 		rc = resources_check(&nd->options, e);
 	if (rc == 0)
 		rc = resources_plan(nd->type, &nd->options,
-		    nd->all->start_phase, &nd->resources, e);
+		    nd->all->start_phase, nd->all->chardevs, &nd->resources, e);
+	if (rc == 0 && resources_chardev(&nd->resources))
+		nd->wait_peer = resources_chardev(&nd->resources)->wait;
 	return rc;
 }
 
@@ -159,7 +166,10 @@ make_room(struct life *nd, struct err *e)
 		return err_set(
 		    e, -ENOSPC, "there is no room for another process");
 	nd->port = port_new(nd->all->islands, nd->slot, &life_port_ops, nd);
-	if (!nd->port)
+	if (nd->port && nd->options.type == NET_CLIENT_DRIVER_NIC)
+		nd->nic = nic_new(nd);
+	if (!nd->port ||
+	    (!nd->nic && nd->options.type == NET_CLIENT_DRIVER_NIC))
 		return err_set(e, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -206,6 +216,10 @@ netdev_del(struct life *nd, core_done deleted, void *self)
 	nd->deleted = deleted;
 	nd->deleted_self = self;
 	nd->wanted = false;
+	if (nd->served && nd->added)
+		(void)err_set(&nd->error, -ECANCELED,
+		    "netdev '%s' was deleted while it waited for its peer",
+		    nd->options.id);
 	life_step(nd, EV_DEL);
 }
 

@@ -220,24 +220,52 @@ fill_address(struct socket_address *out, const char *peer, char *host)
 	out->u.inet.port = text + (colon - peer) + 1;
 }
 
-void
-news_connected(struct life *nd)
+static void
+tell_stream(const struct life *nd)
 {
 	struct netdev_stream_connected_data up = {.netdev_id = nd->options.id};
 	struct netdev_stream_disconnected_data down = {
 	    .netdev_id = nd->options.id};
 	char host[LIFE_TEXT_BYTES];
 
-	if (!is_stream(nd) || nd->told_connected == nd->connected)
-		return;
-	nd->told_connected = nd->connected;
-	log_event(LOG_INFO,
-	    nd->connected ? "netdev.connect" : "netdev.disconnect",
-	    "id=%s peer=%s", nd->options.id, log_quote(nd->peer));
 	if (nd->connected) {
 		fill_address(&up.addr, nd->peer, host);
 		event_emit(EVENT_NETDEV_STREAM_CONNECTED, &up);
 	} else if (nd->wanted) {
 		event_emit(EVENT_NETDEV_STREAM_DISCONNECTED, &down);
 	}
+}
+
+static void
+tell_vhost_user(const struct life *nd)
+{
+	struct netdev_vhost_user_connected_data up = {
+	    .netdev_id = nd->options.id,
+	    .chardev_id = nd->options.u.vhost_user.chardev};
+	struct netdev_vhost_user_disconnected_data down = {
+	    .netdev_id = nd->options.id};
+
+	if (nd->connected)
+		event_emit(EVENT_NETDEV_VHOST_USER_CONNECTED, &up);
+	else if (nd->wanted)
+		event_emit(EVENT_NETDEV_VHOST_USER_DISCONNECTED, &down);
+}
+
+void
+news_connected(struct life *nd)
+{
+	bool vhost_user = nd->options.type == NET_CLIENT_DRIVER_VHOST_USER;
+
+	if ((!vhost_user && !nd->nic && !is_stream(nd)) ||
+	    nd->told_connected == nd->connected)
+		return;
+	nd->told_connected = nd->connected;
+	log_event(LOG_INFO,
+	    nd->connected ? "netdev.connect" : "netdev.disconnect",
+	    "id=%s peer=%s", nd->options.id, log_quote(nd->peer));
+	/* Of a card's front-end query-nics tells; QEMU has no event for it. */
+	if (vhost_user)
+		tell_vhost_user(nd);
+	else if (!nd->nic)
+		tell_stream(nd);
 }

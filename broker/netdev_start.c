@@ -5,8 +5,10 @@
  * Specification: proto/launch.h; DESIGN 2 (what is opened again, and what is
  * kept, when a backend is restarted).
  */
+#include "broker/chardev.h"
 #include "broker/launch_client.h"
 #include "broker/netdev.h"
+#include "broker/nic.h"
 #include "proto/chan.h"
 #include "proto/log.h"
 #include "proto/loop.h"
@@ -23,31 +25,6 @@
 /* From the spawn request to `hello`. */
 #define START_DUE_NS (10000 * MS)
 
-/*
- * Nobody listens there now, or the way is not there: the backend asks again
- * at its own pace, so that the order in which two sides start is free.
- */
-static bool
-may_come_later(const struct launch_open *o, int error)
-{
-	if (o->kind != RES_STREAM_CONNECT)
-		return false;
-	switch (error) {
-	case -ECONNREFUSED:
-	case -ECONNRESET:
-	case -ENOENT:
-	case -EAGAIN:
-	case -ETIMEDOUT:
-	case -ENETUNREACH:
-	case -EHOSTUNREACH:
-	case -ENETDOWN:
-	case -EHOSTDOWN:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static void
 opened(void *self, const struct launch_msg *m, int *fds)
 {
@@ -56,7 +33,8 @@ opened(void *self, const struct launch_msg *m, int *fds)
 
 	(void)fds;
 	r->ask = 0;
-	if (m->result.error == 0 || may_come_later(&r->open, m->result.error))
+	if (m->result.error == 0 ||
+	    (resource_reconnects(r) && launch_may_come_later(m->result.error)))
 		r->granted = true;
 	else if (nd->error.text[0] == '\0')
 		(void)err_set(
@@ -94,7 +72,7 @@ open_all(struct life *nd, bool again)
 	for (size_t i = 0; i < nd->resources.count && rc == 0; i++) {
 		struct resource *r = &nd->resources.items[i];
 
-		if (again && r->open.kind != RES_STREAM_CONNECT)
+		if (again && !resource_reconnects(r))
 			continue;
 		rc = ask_open(nd, r, again);
 		nd->opening += rc == 0;
@@ -174,11 +152,21 @@ life_spawn(struct life *nd)
 void
 life_configure(struct life *nd)
 {
+	const struct chardev *ch = resources_chardev(&nd->resources);
 	struct ctl_configure m = {
 	    .epoch = nd->epoch, .ring_bytes = nd->ring_bytes};
 
 	timer_set_ns(nd->timer, ctl_deadline_ms(CTL_CONFIGURE) * MS);
 	m.netdev = nd->options; /* borrowed for the call */
+	if (ch) {
+		m.has_reconnect_ms = ch->has_reconnect_ms;
+		m.reconnect_ms = ch->reconnect_ms;
+	}
+	if (nd->nic) {
+		m.has_link_up = true;
+		m.link_up = nd->nic->link_up;
+		nd->nic->link_told = nd->nic->link_up;
+	}
 	if (ctl_send_configure(
 		control_chan(nd->control), control_seq(nd->control), &m) < 0)
 		life_fault(nd, "takes no messages");

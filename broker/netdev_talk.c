@@ -8,6 +8,7 @@
  */
 #include "broker/launch_client.h"
 #include "broker/netdev.h"
+#include "broker/nic.h"
 #include "broker/ports.h"
 #include "gen/schema.h"
 #include "proto/chan.h"
@@ -73,11 +74,12 @@ life_set_connected(struct life *nd, bool connected, const char *peer)
 	text_clean(nd->peer, sizeof nd->peer, peer ? peer : "");
 	nd->all->ops->connected(nd->all->self, nd, connected);
 	news_connected(nd);
+	life_answer(nd);
 }
 
-/* Count one more of something in this second. */
-static bool
-too_many(struct life *nd, unsigned *count, unsigned max)
+/* A new second begins everybody's count anew. */
+static void
+second_look(struct life *nd)
 {
 	uint64_t now_ns = sys_mono_ns();
 
@@ -86,7 +88,16 @@ too_many(struct life *nd, unsigned *count, unsigned max)
 		nd->reconnects = 0;
 		nd->notices = 0;
 		nd->connects = 0;
+		if (nd->nic)
+			nd->nic->reports = 0;
 	}
+}
+
+/* Count one more of something in this second. */
+static bool
+too_many(struct life *nd, unsigned *count, unsigned max)
+{
+	second_look(nd);
 	return ++*count > max;
 }
 
@@ -107,8 +118,8 @@ find_stream(struct life *nd, uint32_t index)
 	for (size_t i = 0; i < nd->resources.count; i++) {
 		struct resource *r = &nd->resources.items[i];
 
-		if (r->open.index == index &&
-		    r->open.kind == RES_STREAM_CONNECT && r->granted)
+		if (r->open.index == index && resource_reconnects(r) &&
+		    r->granted)
 			return r;
 	}
 	return NULL;
@@ -164,6 +175,50 @@ life_notice(void *self, const struct ctl_notice *m)
 	return 0;
 }
 
+/* --- what a network card says --- */
+
+/* May it say anything of that kind, and now? */
+static int
+nic_may_report(struct life *nd)
+{
+	if (!nd->nic || !nd->ready)
+		return -EPROTO;
+	second_look(nd);
+	return nic_reported(nd->nic);
+}
+
+static int
+life_rx_filter(void *self, const struct ctl_rx_filter *m)
+{
+	struct life *nd = self;
+
+	if (nic_may_report(nd) < 0)
+		return -EPROTO;
+	return nic_filter_told(nd->nic, &m->filter, m->changed);
+}
+
+static int
+life_rx_filter_state(void *self, const struct ctl_rx_filter_state *m)
+{
+	struct life *nd = self;
+
+	if (!nd->nic || !nd->ready)
+		return -EPROTO;
+	return nic_filter_told(nd->nic, &m->filter, m->changed);
+}
+
+static int
+life_nic_state(void *self, const struct ctl_nic_state *m)
+{
+	struct life *nd = self;
+
+	if (nic_may_report(nd) < 0)
+		return -EPROTO;
+	nd->nic->features = m->features;
+	nd->nic->pairs = m->pairs;
+	return 0;
+}
+
 /* Our lane does not drain: is it alive? */
 static int
 life_lane_stalled(void *self)
@@ -209,6 +264,9 @@ const struct control_ops life_control_ops = {
     .reconnect = life_reconnect,
     .notice = life_notice,
     .lane_stalled = life_lane_stalled,
+    .rx_filter = life_rx_filter,
+    .rx_filter_state = life_rx_filter_state,
+    .nic_state = life_nic_state,
     .closed = life_closed,
     .hung = life_hung,
 };

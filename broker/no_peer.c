@@ -46,7 +46,10 @@ warn_if_alone(const json_t *netdev)
 	if (id == NULL || type == NULL ||
 	    json_object_get(netdev, "peer") != NULL)
 		return;
-	warn(strcmp(type, "hubport") == 0 ? "hub port" : "netdev", id);
+	if (strcmp(type, "hubport") == 0)
+		warn("hub port", id);
+	else
+		warn(strcmp(type, "nic") == 0 ? "nic" : "netdev", id);
 }
 
 static void

@@ -12,6 +12,7 @@
  */
 #include "broker/ports.h"
 
+#include "broker/filter_state.h"
 #include "broker/islands.h"
 #include "broker/launch_client.h"
 #include "proto/log.h"
@@ -80,6 +81,32 @@ due_epoch(const struct port *p)
 	return p->owed ? p->owed : p->live;
 }
 
+/* Its lane is told what its process takes. */
+static void
+tell_filter(struct port *p)
+{
+	struct ctl_port_filter m = {.port = p->number, .epoch = p->epoch};
+	struct rx_filter_state s;
+
+	if (p->filter) {
+		filter_state_from(&s, p->filter);
+		m.filter = &s;
+	}
+	if (ctl_send_port_filter(control_chan(p->lane->control), 0, &m) < 0)
+		island_fault(p->lane, "takes no messages");
+}
+
+void
+port_filter(struct port *p, const struct rx_filter *f)
+{
+	bool had = p->filter != NULL;
+
+	p->filter = f && f->known && !f->promisc ? f : NULL;
+	if ((had || p->filter) && p->state == PORT_ATTACHED &&
+	    p->epoch == p->live && island_is_ready(p->lane))
+		tell_filter(p);
+}
+
 /* The descriptors are here: is this still what we want? */
 static void
 attach(struct port *p, const struct launch_msg *m, int *fds)
@@ -107,6 +134,8 @@ attach(struct port *p, const struct launch_msg *m, int *fds)
 	p->state = PORT_ATTACHED;
 	p->lane = i;
 	p->seen = p->epoch;
+	if (p->filter && p->epoch == p->live)
+		tell_filter(p);
 	island_push(i);
 	if (p->epoch == p->live)
 		p->ops->attached(p->self);

@@ -17,6 +17,7 @@
 struct island;
 struct islands;
 struct port;
+struct rx_filter;
 struct timer;
 
 struct port_ops {
@@ -55,6 +56,8 @@ struct port {
 	bool dead;           /* DETACHING: for good */
 	uint32_t ask;        /* to the launcher, when ASKING */
 	uint64_t ring_bytes;
+	/* What the live process throws away (borrowed); NULL: nothing. */
+	const struct rx_filter *filter;
 	struct timer *due;       /* owned: DETACHING must end */
 	uint64_t base[LC_COUNT]; /* what dead epochs counted */
 };
@@ -74,6 +77,13 @@ void port_dead(struct port *p);
 
 /* In no lane, and nothing to be done there. */
 bool port_is_away(const struct port *p);
+
+/*
+ * port_filter - what its live process takes from now on: NULL or an unknown
+ * filter, everything. Borrowed until the next call. Its lane is told, now and
+ * when the port comes to another one.
+ */
+void port_filter(struct port *p, const struct rx_filter *f);
 
 /*
  * port_ask - ask its lane for counters (of this epoch: add p->base).

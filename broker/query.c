@@ -94,6 +94,8 @@ fill_netdev(struct answer *a, struct netdev_info *info, const struct life *nd)
 	size_t k = (size_t)(info - a->infos);
 
 	info->config = nd->options;
+	if (nd->nic)
+		info->config.u.nic.netdev = NULL; /* fill_node() knows */
 	info->state = life_public_state(nd);
 	info->info = borrow_unless_empty(nd->info);
 	if (nd->has_lane_counters) {
@@ -148,6 +150,9 @@ fill_node(struct core *c, uint32_t i, struct answer *a)
 	info->has_hub = peer && peer->kind == NODE_HUBPORT;
 	info->hub = info->has_hub ? peer->hubid : 0;
 	fill_netdev(a, info, c->islands->ports[n->port]->self);
+	/* As with hub ports: who came later names the other. */
+	if (info->config.type == NET_CLIENT_DRIVER_NIC && peer && n->peer < i)
+		info->config.u.nic.netdev = borrow(peer->id);
 }
 
 static void

@@ -11,6 +11,7 @@
  */
 #include "broker/resources.h"
 
+#include "broker/chardev.h"
 #include "broker/getfd.h"
 #include "proto/addr.h"
 #include "proto/desc.h"
@@ -87,6 +88,8 @@ struct view {
 	const struct backend_open *want;
 	uint32_t index;
 	bool start_phase;
+	struct chardevs *chardevs;
+	const char *user; /* the netdev's id */
 };
 
 static const struct desc_member *
@@ -156,17 +159,16 @@ append(struct resources *r, const struct view *v, struct err *e)
 	return item;
 }
 
-/* A number is one of ours at start; a name is one that getfd stored. */
-static int
-plan_fd(const struct view *v, struct resource *item, struct err *e)
+int
+resource_fd(const char *text, bool start_phase, struct launch_open *o, int *fd,
+    struct err *e)
 {
-	const char *text = text_of(v, v->want->when);
 	unsigned long number;
 	char *end;
 
 	if (text[0] < '0' || text[0] > '9') {
-		item->fd = getfd_take(text);
-		if (item->fd < 0)
+		*fd = getfd_take(text);
+		if (*fd < 0)
 			return err_set(e, -ENOENT,
 			    "File descriptor named '%s' has not been found",
 			    text);
@@ -176,12 +178,26 @@ plan_fd(const struct view *v, struct resource *item, struct err *e)
 	if (*end != '\0' || number > INT32_MAX)
 		return err_set(
 		    e, -EINVAL, "Invalid file descriptor number '%s'", text);
-	if (!v->start_phase)
+	if (!start_phase)
 		return err_set(e, -EINVAL,
 		    "descriptor number %lu means nothing now: pass the "
 		    "descriptor with getfd and give its name",
 		    number);
-	item->open.number = (uint32_t)number;
+	o->number = (uint32_t)number;
+	return 0;
+}
+
+/* The launcher knows a chardev by its slot; its name is for people. */
+static int
+plan_chardev(const struct view *v, struct resource *item, struct err *e)
+{
+	const char *id = text_of(v, v->want->when);
+
+	item->chardev = chardev_claim(v->chardevs, id, v->user, e);
+	if (!item->chardev)
+		return -EINVAL;
+	item->open.number = item->chardev->slot;
+	(void)snprintf(item->open.path, sizeof item->open.path, "%s", id);
 	return 0;
 }
 
@@ -311,7 +327,10 @@ plan_one(struct resources *r, const struct view *v, struct err *e)
 		return -ENOMEM;
 	switch (v->want->kind) {
 	case RES_FD:
-		return plan_fd(v, item, e);
+		return resource_fd(text_of(v, v->want->when), v->start_phase,
+		    &item->open, &item->fd, e);
+	case RES_CHARDEV:
+		return plan_chardev(v, item, e);
 	case RES_MCAST:
 		return plan_group(v, item, e);
 	case RES_FILE_CREATE:
@@ -324,11 +343,14 @@ plan_one(struct resources *r, const struct view *v, struct err *e)
 
 int
 resources_plan(const struct backend_entry *b, const struct netdev *nd,
-    bool start_phase, struct resources *r, struct err *e)
+    bool start_phase, struct chardevs *chardevs, struct resources *r,
+    struct err *e)
 {
 	struct view v = {.b = b,
 	    .base = (const char *)nd + offsetof(struct netdev, u),
-	    .start_phase = start_phase};
+	    .start_phase = start_phase,
+	    .chardevs = chardevs,
+	    .user = nd->id};
 	int rc = 0;
 
 	for (size_t i = 0; i < b->open_count && rc == 0; i++) {
@@ -345,11 +367,30 @@ resources_plan(const struct backend_entry *b, const struct netdev *nd,
 void
 resources_free(struct resources *r)
 {
-	for (size_t i = 0; i < r->count; i++)
+	for (size_t i = 0; i < r->count; i++) {
 		fd_close_foreign(&r->items[i].fd);
+		if (r->items[i].chardev)
+			chardev_give(r->items[i].chardev);
+	}
 	free(r->items);
 	r->items = NULL;
 	r->count = 0;
+}
+
+bool
+resource_reconnects(const struct resource *r)
+{
+	return r->open.kind == RES_STREAM_CONNECT ||
+	       (r->chardev && chardev_reconnects(r->chardev));
+}
+
+const struct chardev *
+resources_chardev(const struct resources *r)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (r->items[i].chardev)
+			return r->items[i].chardev;
+	return NULL;
 }
 
 const char *

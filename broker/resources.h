@@ -18,12 +18,16 @@
 /* Most open requests of one netdev; several forwarding rules are several. */
 #define RESOURCES_MAX 128u
 
+struct chardev;
+struct chardevs;
+
 struct resource {
 	struct launch_open open;
-	void *owner;  /* borrowed: whose netdev's it is */
-	uint32_t ask; /* its request to the launcher, 0: none */
-	int fd;       /* owned: goes with the request; or -1 */
-	bool granted; /* the launcher has it, or may get it again */
+	struct chardev *chardev; /* claimed until resources_free, or NULL */
+	void *owner;             /* borrowed: whose netdev's it is */
+	uint32_t ask;            /* its request to the launcher, 0: none */
+	int fd;                  /* owned: goes with the request; or -1 */
+	bool granted;            /* the launcher has it, or may get it again */
 };
 
 /* Owns the array and the descriptors in it. */
@@ -42,13 +46,28 @@ int resources_check(struct netdev *nd, struct err *e);
 /*
  * resources_plan - the open requests for a checked netdev.
  *   start_phase  descriptor numbers are those the operator's shell gave us
+ *   chardevs     where chardevs are claimed; the netdev's id is the user
  * A descriptor named by getfd is taken out of the store when the plan is
- * made. 0, or -EINVAL, -ENOENT, -ENOSPC, -ENOMEM with *e and *r empty.
+ * made. 0, or -EINVAL, -ENOENT, -EBUSY, -ENOSPC, -ENOMEM with *e and *r empty.
  */
 int resources_plan(const struct backend_entry *b, const struct netdev *nd,
-    bool start_phase, struct resources *r, struct err *e);
+    bool start_phase, struct chardevs *chardevs, struct resources *r,
+    struct err *e);
 
 void resources_free(struct resources *r);
+
+/*
+ * resource_fd - a descriptor by its text: a number is one of ours at start, a
+ * name is one that getfd stored. Fills in o->number or *fd (owned).
+ */
+int resource_fd(const char *text, bool start_phase, struct launch_open *o,
+    int *fd, struct err *e);
+
+/* resource_reconnects - is it a connection, which each process gets anew? */
+bool resource_reconnects(const struct resource *r);
+
+/* resources_chardev - the one that was claimed, or NULL. */
+const struct chardev *resources_chardev(const struct resources *r);
 
 /* resource_text - address or path of a resource, for people; or NULL. */
 #define RESOURCE_TEXT_BYTES (LAUNCH_PATH + 64)

@@ -7,6 +7,10 @@
  *
  * A *slot* is one place for a process and for what it owns: its resources,
  * the memories of its port, its control channel. Slot 0 is the broker.
+ * A slot that has had no process since it was released last can be a
+ * chardev's: its resource 0 is lent, by kind CHARDEV, to one other slot at a
+ * time until that is released. Of a listener or a passed descriptor a copy is
+ * handed over; of a connection itself, and a fresh one each time after that.
  * Who sends what: B broker, L launcher, C any other child (on descriptor 3).
  */
 #ifndef PROTO_LAUNCH_H
@@ -100,11 +104,13 @@ struct launch_open {
 	uint32_t kind;   /* enum resource_kind */
 	uint32_t give;   /* send a copy of the descriptor with the answer */
 	uint32_t again;  /* replace what the slot had: same arguments only */
-	uint32_t number; /* RES_FD: inherited descriptor number */
+	uint32_t number; /* FD: inherited descriptor number;
+			  * CHARDEV: the slot that keeps it */
 	uint32_t udp;    /* PERMIT_LISTEN: UDP instead of TCP */
 	uint32_t qmp;    /* STREAM_LISTEN: a QMP endpoint, given at LATCH */
 	struct addr local, remote;
-	char path[LAUNCH_PATH]; /* FILE_CREATE, DIRECTORY; NUL-terminated */
+	/* FILE_CREATE, DIRECTORY; CHARDEV: its name, for people. Ends in NUL */
+	char path[LAUNCH_PATH];
 };
 
 struct launch_spawn {

@@ -56,9 +56,11 @@
  * checked and used. A prod must lie between the last one and released + size, a
  * cons between the last one and prod; both multiples of 8. A head must be a
  * frame of legal length that ends before prod and before the end of the area,
- * or a pad that does so exactly. Else -EPROTO: the caller detaches and faults
- * the peer. The frame's bytes can change while they are read: the caller copies
- * them once, to where the next reader reads, and decides on the copy.
+ * or a pad that does so exactly. Metadata must be what a frame of that length
+ * can have. Else -EPROTO: the caller detaches and faults the peer. Metadata is
+ * one word, so what was checked is what is used. The frame's bytes can change
+ * while they are read: the caller copies them once, to where the next reader
+ * reads, and decides on the copy.
  *
  * Restarts. A lane that dies leaves prod and cons in memory that only lanes
  * write; the next one continues there. Records copied but not published are
@@ -86,7 +88,9 @@ _Static_assert(offsetof(struct ring_page, cons) == 256, "own lines");
 _Static_assert(offsetof(struct ring_page, space_event) == 384, "own lines");
 _Static_assert(offsetof(struct ring_page, counter) == 512, "own lines");
 _Static_assert(sizeof(struct ring_page) <= RING_PAGE_BYTES, "one page");
-_Static_assert(RING_BYTES_MIN >= 2 * (FRAME_BYTES_MAX + 2 * RING_HEAD_BYTES),
+_Static_assert(RING_META_BYTES == sizeof(struct frame_meta), "one word");
+_Static_assert(RING_BYTES_MIN >= 2 * (FRAME_BYTES_MAX + 2 * RING_HEAD_BYTES +
+					 RING_META_BYTES),
     "a pad and the longest record fit");
 
 bool
@@ -226,6 +230,60 @@ ring_rx_look_(const struct ring_page *peer, uint64_t released,
 		return -EPROTO;
 	*prod = seen;
 	return seen != last_prod;
+}
+
+/* The metadata of a frame, read once. 0 or -EPROTO. */
+static int
+meta_at(const uint8_t *at, uint32_t len, struct frame_meta *m)
+{
+	uint64_t word = __atomic_load_n(
+	    (const uint64_t *)(const void *)at, __ATOMIC_RELAXED);
+
+	memcpy(m, &word, sizeof *m);
+	return word != 0 && frame_meta_valid(m, len) ? 0 : -EPROTO;
+}
+
+/*
+ * ring_rx_odd_ - ring_peek where the head at *pos has flags. Returns 1, *out
+ * and in *pos the end of the record, or -EPROTO.
+ */
+int
+ring_rx_odd_(const uint8_t *data, uint64_t size, uint64_t prod, uint64_t head,
+    uint64_t *pos, struct frame *out)
+{
+	uint64_t off = *pos & (size - 1), tail = size - off, need, end;
+	uint64_t left = prod - *pos, before = RING_HEAD_BYTES;
+
+	/* A pad goes exactly to the end, and has a frame behind it. */
+	if (head ==
+	    ((tail - RING_HEAD_BYTES) | (uint64_t)RING_FLAG_PAD << 32)) {
+		if (tail >= left)
+			return -EPROTO;
+		*pos += tail;
+		left -= tail;
+		tail = size;
+		off = 0;
+		head = __atomic_load_n(
+		    (const uint64_t *)(const void *)data, __ATOMIC_RELAXED);
+	}
+	if (head > UINT32_MAX) {
+		head ^= RING_HEAD_META_;
+		before += RING_META_BYTES;
+	}
+	if (head < FRAME_BYTES_MIN || head > FRAME_BYTES_MAX)
+		return -EPROTO;
+	need = ring_record_bytes((uint32_t)head) + before - RING_HEAD_BYTES;
+	end = left < tail ? left : tail;
+	if (need > end)
+		return -EPROTO;
+	*out =
+	    (struct frame){.data = data + off + before, .len = (uint32_t)head};
+	*pos += need;
+	if (before == RING_HEAD_BYTES)
+		return 1;
+	return meta_at(data + off + RING_HEAD_BYTES, out->len, &out->meta) < 0
+		   ? -EPROTO
+		   : 1;
 }
 
 bool

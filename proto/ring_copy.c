@@ -13,6 +13,14 @@
 #include <errno.h>
 #include <string.h>
 
+/* What is in front of the frame in its record. */
+static inline uint64_t
+head_bytes(const struct frame *f)
+{
+	return RING_HEAD_BYTES +
+	       (frame_meta_is_zero(&f->meta) ? 0 : RING_META_BYTES);
+}
+
 /*
  * How many of the frames behind the first lie back to back with it, in at most
  * `space` bytes? *bytes is what their records take.
@@ -20,12 +28,14 @@
 static unsigned
 run_of(const struct frame *f, unsigned count, uint64_t space, uint64_t *bytes)
 {
-	const uint8_t *next = f->data + ring_record_bytes(f->len);
+	/* Where the next record begins, if it is a neighbour. */
+	const uint8_t *next =
+	    f->data + ring_record_bytes(f->len) - RING_HEAD_BYTES;
 	uint64_t sum = 0, one;
 	unsigned n = 1;
 
-	for (; n < count && f[n].data == next; n++) {
-		one = ring_record_bytes(f[n].len);
+	for (; n < count && f[n].data == next + head_bytes(&f[n]); n++) {
+		one = ring_frame_bytes(&f[n]);
 		if (one > space - sum)
 			break;
 		sum += one;
@@ -48,16 +58,33 @@ space_behind(const struct ring_tx *r)
 }
 
 /* Commit a record whose frame is in its place already. */
-static void
-commit_in_place(struct ring_tx *r, uint32_t len)
+static inline void
+commit_in_place(struct ring_tx *r, const struct frame *f)
 {
-	uint8_t *record = r->data + (r->pos & (r->size - 1));
-
-	/* Pairs with the load of the head in ring_peek, ordered by prod. */
-	__atomic_store_n(
-	    (uint64_t *)(void *)record, (uint64_t)len, __ATOMIC_RELAXED);
-	r->pos += ring_record_bytes(len);
+	if (!frame_meta_is_zero(&f->meta)) {
+		ring_tx_meta_(r, f->len, &f->meta);
+		return;
+	}
+	ring_tx_head_(r, f->len);
+	r->pos += ring_record_bytes(f->len);
 	r->batch++;
+}
+
+int
+ring_reserve_frame(struct ring_tx *r, const struct frame *f, uint8_t **room)
+{
+	return frame_meta_is_zero(&f->meta)
+		   ? ring_reserve_only(r, f->len, room)
+		   : ring_reserve_meta(r, f->len, room);
+}
+
+void
+ring_commit_frame(struct ring_tx *r, const struct frame *f)
+{
+	if (frame_meta_is_zero(&f->meta))
+		ring_commit(r, f->len);
+	else
+		ring_commit_meta(r, f->len, &f->meta);
 }
 
 int
@@ -70,13 +97,13 @@ ring_copy(struct ring_tx *r, const struct frame *f, unsigned count)
 		uint64_t bytes;
 		uint8_t *room;
 		unsigned more;
-		int rc = ring_reserve(r, first->len, &room);
+		int rc = ring_reserve_frame(r, first, &room);
 
 		if (rc < 0)
 			return rc;
 		if (rc == 0)
 			return (int)done - 1;
-		ring_commit(r, first->len);
+		ring_commit_frame(r, first);
 		more = run_of(first, count - done + 1, space_behind(r), &bytes);
 		if (more == 0) {
 			memcpy(room, first->data, first->len);
@@ -84,10 +111,10 @@ ring_copy(struct ring_tx *r, const struct frame *f, unsigned count)
 		}
 		memcpy(room, first->data,
 		    ring_record_bytes(first->len) - RING_HEAD_BYTES + bytes);
-		/* Not the heads as they came: the peer may have changed them.
-		 */
+		/* Not the heads and metadata as they came: the peer may have
+		 * changed them. */
 		for (; more > 0; more--)
-			commit_in_place(r, f[done++].len);
+			commit_in_place(r, &f[done++]);
 	}
 	return (int)done;
 }

@@ -10,15 +10,23 @@
 
 /*
  * ring_copy - reserve, copy and commit frames from the front of `f`.
- *   f  as ring_next handed them out: `len` is private and checked, `data` may
- *      be in memory that a peer can change
+ *   f  as ring_next handed them out: `len` and `meta` are private and checked,
+ *      `data` may be in memory that a peer can change
  * Frames whose records lie one behind the other are copied in one piece; the
- * heads are written from the private lengths, so what a peer changes in the
+ * heads are written from what is private, so what a peer changes in the
  * meantime reaches nobody but in the frames' own bytes.
  * Returns how many were committed (fewer than `count`: the next does not fit),
  * or -EPROTO when the peer's cons is impossible (some may be committed).
  */
 int ring_copy(struct ring_tx *r, const struct frame *f, unsigned count);
+
+/*
+ * ring_reserve_frame, ring_commit_frame - as ring_reserve and ring_commit, with
+ * the frame's metadata if it has some.
+ */
+int ring_reserve_frame(
+    struct ring_tx *r, const struct frame *f, uint8_t **room);
+void ring_commit_frame(struct ring_tx *r, const struct frame *f);
 
 /*
  * ring_rewind - let the next record begin at the start of the area, if the

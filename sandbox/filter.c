@@ -33,6 +33,7 @@ static const struct sysrule rules[] = {
     SYS(pread64, "loader"),
     SYS(readv, "backends: streams"),
     SYS(preadv, "backends: files"),
+    SYS(preadv2, "vhost-user: calls, never waiting"),
     SYS(write, "log; /proc/PID/uid_map"),
     SYS(pwrite64, "pid file; dump: records"),
     SYS(writev, "backends: streams, dumps"),

@@ -144,8 +144,11 @@ launcher_release(struct launcher *l, struct slot *s)
 {
 	unsigned i;
 
+	opener_give_back(l, s);
 	for (i = 0; i < LAUNCH_RESOURCES; i++)
 		opener_close(l, &s->resources[i]);
+	s->lived = false;
+	s->lent_to = 0;
 	fd_close(&s->control);
 	fd_close(&s->own_mem);
 	fd_close(&s->peer_mem);

@@ -45,6 +45,8 @@ struct slot {
 	bool failed; /* it said so */
 	bool doomed; /* we killed it, or it was told to end */
 	bool releasing;
+	bool lived;       /* had a process, since the last release */
+	uint32_t lent_to; /* slot that uses what is kept here, or 0 */
 	uint32_t release_seq;
 	char id[64];
 	char words[LAUNCH_TEXT]; /* FAILED's text */
@@ -198,6 +200,9 @@ int attest(const struct launcher *l, const struct slot *s, uint64_t claimed,
  */
 int opener_open(struct launcher *l, struct slot *s,
     const struct launch_open *args, int given, struct err *err);
+
+/* opener_give_back - what was lent to this slot may be lent to others. */
+void opener_give_back(struct launcher *l, const struct slot *user);
 
 /* opener_close - undo: close, and remove the socket's file. */
 void opener_close(struct launcher *l, struct resource *r);

@@ -374,6 +374,7 @@ static int (*const openers[RES_COUNT])(struct opening *o) = {
     [RES_FILE_CREATE] = opener_file_create,
     [RES_DIRECTORY] = opener_directory,
     [RES_RESOLVER] = opener_resolver,
+    [RES_CHARDEV] = opener_chardev,
     [RES_PERMIT_LISTEN] = opener_permit_listen,
 };
 
@@ -395,7 +396,7 @@ open_again(struct opening *o, struct resource *r)
 	if (!r->granted || !same_args(&r->args, o->args))
 		return err_set(o->err, -EPERM,
 		    "only what the slot was granted can be opened again");
-	if (o->args->kind != RES_STREAM_CONNECT && r->fd >= 0)
+	if (r->fd >= 0 && !opener_is_connection(o->l, o->args))
 		return 0;
 	fd_close_foreign(&r->fd);
 	o->free = true;
@@ -421,7 +422,7 @@ open_first(struct opening *o, struct resource *r)
 	if (rc < 0)
 		fd_close_foreign(&o->fd);
 	/* The world said no, policy did not: it may be tried again. */
-	if (rc < 0 && (!o->granted || o->args->kind != RES_STREAM_CONNECT))
+	if (rc < 0 && (!o->granted || !opener_is_connection(o->l, o->args)))
 		return rc;
 	r->granted = true;
 	r->args = *o->args;
@@ -437,8 +438,12 @@ opener_open(struct launcher *l, struct slot *s, const struct launch_open *args,
     int given, struct err *err)
 {
 	struct resource *r = &s->resources[args->index];
-	struct opening o = {
-	    .l = l, .args = args, .given = given, .err = err, .fd = -1};
+	struct opening o = {.l = l,
+	    .slot = s,
+	    .args = args,
+	    .given = given,
+	    .err = err,
+	    .fd = -1};
 	int rc;
 
 	if (args->qmp && l->latched)

@@ -11,6 +11,7 @@
 /* One attempt to open something. */
 struct opening {
 	struct launcher *l;
+	struct slot *slot;              /* borrowed: for whom */
 	const struct launch_open *args; /* borrowed */
 	struct err *err;                /* borrowed */
 	bool free;    /* no policy: the command line, or granted before */
@@ -32,6 +33,14 @@ int opener_fd(struct opening *o);
 int opener_file_create(struct opening *o);
 int opener_directory(struct opening *o);
 int opener_resolver(struct opening *o);
+
+/* --- handover.c: what another slot keeps ------------------------------ */
+
+/* opener_chardev - one per kind, as those above. */
+int opener_chardev(struct opening *o);
+
+/* opener_is_connection - is each process of the slot to get a fresh one? */
+bool opener_is_connection(struct launcher *l, const struct launch_open *args);
 
 /* --- allowed.c: is it allowed, and where is it? ----------------------- */
 

@@ -32,10 +32,11 @@
 /* Far above what distributions and directory services hand out. */
 #define UID_BASE_USUAL 0x70000000u
 
-/* Descriptors of a process that knows many others, of `user`, of the rest. */
+/* Descriptors of a process that knows many others, of `user`, of the rest: a
+ * nic has three for each of its queues, and what one message brings. */
 #define FILES_MANY    8192
 #define FILES_SOCKETS 4096
-#define FILES_FEW     64
+#define FILES_FEW     192
 
 #define OUR_ARGS_MAX 12 /* options that we put behind the others */
 
@@ -466,6 +467,7 @@ begin_life(struct slot *s, const struct launch_spawn *what)
 {
 	s->role = what->role;
 	s->epoch = what->epoch;
+	s->lived = true;
 	s->started_ns = sys_mono_ns();
 	s->ready = s->failed = s->doomed = false;
 	s->words[0] = '\0';

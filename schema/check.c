@@ -128,6 +128,17 @@ branch_hides(struct schema *s, const struct type *t, const struct branch *b)
 	return 0;
 }
 
+static bool
+is_listed(const struct node *list, const char *name)
+{
+	const struct node *n;
+
+	for (n = list->first; n; n = n->next)
+		if (n->kind == NODE_STR && strcmp(n->str, name) == 0)
+			return true;
+	return false;
+}
+
 static int
 visit_branches(struct schema *s, struct type *t, int depth)
 {
@@ -138,7 +149,7 @@ visit_branches(struct schema *s, struct type *t, int depth)
 		struct branch *b = &t->branches[i];
 
 		b->value = -1;
-		b->available = true;
+		b->available = !t->only || is_listed(t->only, b->name);
 		for (k = 0; k < tag->member_count; k++) {
 			if (strcmp(tag->members[k].name, b->name) == 0)
 				b->value = (int)k;

@@ -204,14 +204,32 @@ mark_inside(struct schema *s, struct type *t)
 		for (k = 0;
 		     strcmp(in->name, "Netdev") != 0 && k < in->branch_count;
 		     k++)
-			in->branches[k].type->shown = 1;
+			if (in->branches[k].available)
+				in->branches[k].type->shown = 1;
+	}
+}
+
+/* What depends on the tag; what is refused by its name is left out. */
+static void
+manual_branches(FILE *f, const struct type *t)
+{
+	const char *sep = ".Pp\n";
+	size_t k;
+
+	for (k = 0; k < t->branch_count; k++) {
+		if (!t->branches[k].available)
+			continue;
+		fprintf(f, "%sWith\n.Fa %s\n.Cm %s\nalso those of\n.Em %s .\n",
+		    sep, t->tag_name, t->branches[k].name,
+		    t->branches[k].type->name);
+		sep = "";
 	}
 }
 
 static void
 emit_type_list(FILE *f, struct schema *s)
 {
-	size_t i, k;
+	size_t i;
 
 	for (i = 0; i < s->sorted_count; i++) {
 		const struct type *t = s->sorted[i];
@@ -228,12 +246,7 @@ emit_type_list(FILE *f, struct schema *s)
 			    f);
 			continue;
 		}
-		for (k = 0; k < t->branch_count; k++)
-			fprintf(f,
-			    "%sWith\n.Fa %s\n.Cm %s\nalso those of\n"
-			    ".Em %s .\n",
-			    k ? "" : ".Pp\n", t->tag_name, t->branches[k].name,
-			    t->branches[k].type->name);
+		manual_branches(f, t);
 	}
 }
 

@@ -263,6 +263,19 @@ define_enum(
 	return doc_check(s, doc, name);
 }
 
+/* May JSON give the type's scalars as text? */
+static int
+accept_text(struct schema *s, struct type *t, const struct node *expr)
+{
+	const struct node *texts = node_get(expr, "accept-text");
+
+	if (texts && texts->kind != NODE_BOOL)
+		return schema_fail(
+		    s, texts->at, "'accept-text' is true or false");
+	t->texts = texts && texts->flag;
+	return 0;
+}
+
 /* model_struct - a struct, or the members part of a union. */
 int
 model_struct(
@@ -273,7 +286,8 @@ model_struct(
 	const struct node *counters = node_get(expr, "counters");
 	struct type *t;
 
-	if (!name || model_keys(s, expr, "struct data base counters") < 0)
+	if (!name ||
+	    model_keys(s, expr, "struct data base counters accept-text") < 0)
 		return -1;
 	if (!name_ok(name, 'T'))
 		return schema_fail(s, expr->at, "bad type name '%.64s'", name);
@@ -284,6 +298,8 @@ model_struct(
 	if (!t)
 		return -1;
 	t->doc = doc;
+	if (accept_text(s, t, expr) < 0)
+		return -1;
 	if (node_get(expr, "base")) {
 		t->base_name = model_str(s, expr, "base", true);
 		if (!t->base_name)
@@ -328,11 +344,11 @@ define_union(
 {
 	const char *name = model_str(s, expr, "union", true);
 	const struct node *base = node_get(expr, "base");
-	const struct node *texts = node_get(expr, "accept-text");
 	struct type *t;
 
 	if (!name || model_keys(s, expr,
-			 "union base discriminator data accept-text") < 0)
+			 "union base discriminator data accept-text "
+			 "available") < 0)
 		return -1;
 	if (!name_ok(name, 'T'))
 		return schema_fail(s, expr->at, "bad type name '%.64s'", name);
@@ -341,10 +357,12 @@ define_union(
 		return -1;
 	t->kind = TYPE_UNION;
 	t->doc = doc;
-	if (texts && texts->kind != NODE_BOOL)
+	if (accept_text(s, t, expr) < 0)
+		return -1;
+	t->only = node_get(expr, "available");
+	if (t->only && t->only->kind != NODE_LIST)
 		return schema_fail(
-		    s, texts->at, "'accept-text' is true or false");
-	t->texts = texts && texts->flag;
+		    s, t->only->at, "'available' is a list of branches");
 	t->tag_name = model_str(s, expr, "discriminator", true);
 	if (!t->tag_name)
 		return -1;

@@ -28,7 +28,7 @@
 #define SCHEMA_DEFS_MAX     512 /* of each sort of definition */
 #define SCHEMA_MEMBERS_MAX  256 /* of one type, base included */
 #define SCHEMA_FDS_MAX      8   /* descriptors of one message */
-#define SCHEMA_TYPE_DEPTH   6   /* types inside types; see check.c */
+#define SCHEMA_TYPE_DEPTH   7   /* types inside types; see check.c */
 #define SCHEMA_BACKENDS_MAX 64
 #define SCHEMA_OPENS_MAX    8 /* proto/launch.h LAUNCH_RESOURCES */
 
@@ -119,9 +119,10 @@ struct type {
 	bool message;   /* written to control.h, not to types.h */
 	bool list_used; /* a list of it is needed */
 	bool texts;     /* 'accept-text': scalars may be given as text */
-	int mark;       /* 0 new, 1 being resolved, 2 resolved */
-	int height;     /* 1 + height of the highest type inside */
-	int shown;      /* number in the introspection, 0 = not shown */
+	const struct node *only; /* 'available': branches of this build */
+	int mark;                /* 0 new, 1 being resolved, 2 resolved */
+	int height;              /* 1 + height of the highest type inside */
+	int shown; /* number in the introspection, 0 = not shown */
 	int list_shown;
 };
 

@@ -82,6 +82,9 @@ seat_end(struct seat *s)
 	fd_close(&s->bell[1]);
 }
 
+/* Longer than any frame: a record with metadata, in three bytes. */
+#define META_BIT UINT64_C(0x800000)
+
 static void
 honest_send(struct seat *s, uint32_t frames)
 {
@@ -103,11 +106,26 @@ honest_take(struct seat *s, uint32_t frames)
 	struct frame f;
 	int rc = 1;
 
-	for (; frames > 0 && rc == 1; frames--)
+	for (; frames > 0 && rc == 1; frames--) {
 		rc = ring_next(&s->rx, &f);
+		BUG_ON(rc == 1 && !frame_meta_valid(&f.meta, f.len));
+	}
 	BUG_ON(rc < 0);
 	if (ring_release(&s->rx))
 		bell_ring(s->bell[0]);
+}
+
+/* A record of the villain with metadata of its choice. */
+static void
+villain_meta(struct feed *f, uint32_t len)
+{
+	struct seat *villain = &seats[0];
+	uint8_t *data = (uint8_t *)villain->p + RING_PAGE_BYTES;
+	uint64_t word = len | RING_HEAD_META_, meta = number(f, 8);
+
+	memcpy(data + (villain->p->prod & (BYTES - 8)), &word, 8);
+	memcpy(data + ((villain->p->prod + 8) & (BYTES - 8)), &meta, 8);
+	villain->p->prod += ring_record_bytes(len) + RING_META_BYTES;
 }
 
 /* One operation of the villain or of the honest. */
@@ -138,6 +156,10 @@ step(struct lane *l, struct feed *f)
 		break;
 	case 5:
 		word = number(f, 3);
+		if (word & META_BIT) {
+			villain_meta(f, (uint32_t)(word & ~META_BIT));
+			break;
+		}
 		memcpy(data + (villain->p->prod & (BYTES - 8)), &word, 8);
 		villain->p->prod += ring_record_bytes((uint32_t)word);
 		break;

@@ -22,6 +22,7 @@ static struct {
 	struct ring_rx rx;
 	uint8_t *room; /* of the open reservation */
 	uint32_t reserved;
+	bool with_meta;
 	uint64_t sum; /* of all bytes read, so that reading is not left out */
 } fz;
 
@@ -79,8 +80,15 @@ forge(struct script *s)
 		head = (SIZE - at - 8) | (uint64_t)RING_FLAG_PAD << 32;
 	else if ((how & 4) != 0)
 		head = take(s, 3);
+	else if ((how & 8) != 0)
+		head = take(s, 3) | RING_HEAD_META_;
 	else
 		head = take(s, 8);
+	memcpy(fz.p + RING_PAGE_BYTES + at, &head, sizeof head);
+	if ((how & 8) == 0)
+		return;
+	head = take(s, 8);
+	at = (at + sizeof head) & (SIZE - 1);
 	memcpy(fz.p + RING_PAGE_BYTES + at, &head, sizeof head);
 }
 
@@ -93,6 +101,7 @@ see_frame(const struct frame *f)
 	demand(f->len >= FRAME_BYTES_MIN && f->len <= FRAME_BYTES_MAX);
 	demand(f->data >= area + RING_HEAD_BYTES);
 	demand(f->data + f->len <= area + SIZE);
+	demand(frame_meta_valid(&f->meta, f->len));
 	for (i = 0; i < f->len; i += 61)
 		fz.sum += f->data[i];
 	fz.sum += f->data[f->len - 1];
@@ -138,7 +147,9 @@ reserve(struct script *s)
 	uint32_t len = 14 + (uint32_t)take(s, 3) % (FRAME_BYTES_MAX - 13);
 
 	fz.reserved = 0;
-	if (ring_reserve(&fz.tx, len, &fz.room) != 1)
+	fz.with_meta = len % 3 == 0;
+	if (fz.with_meta ? ring_reserve_meta(&fz.tx, len, &fz.room) != 1
+			 : ring_reserve(&fz.tx, len, &fz.room) != 1)
 		return;
 	demand(fz.room >= area + RING_HEAD_BYTES);
 	demand(fz.room + len <= area + SIZE);
@@ -148,6 +159,7 @@ reserve(struct script *s)
 static void
 produce(struct script *s)
 {
+	static const struct frame_meta meta = {.flags = META_DATA_VALID};
 	uint32_t len;
 
 	switch (take(s, 1) % 4) {
@@ -156,7 +168,10 @@ produce(struct script *s)
 			break;
 		len = 14 + (uint32_t)take(s, 3) % (fz.reserved - 13);
 		memset(fz.room, 0x5a, len);
-		ring_commit(&fz.tx, len);
+		if (fz.with_meta)
+			ring_commit_meta(&fz.tx, len, &meta);
+		else
+			ring_commit(&fz.tx, len);
 		fz.reserved = 0;
 		break;
 	case 1:

@@ -229,6 +229,34 @@ backend_on_stop(void *arg, uint32_t seq, const struct ctl_stop *m)
 }
 
 int
+backend_on_link(void *arg, uint32_t seq, const struct ctl_link *m)
+{
+	(void)arg;
+	(void)seq;
+	(void)m;
+	return 0;
+}
+
+int
+backend_on_nic_taken(void *arg, uint32_t seq, const struct ctl_nic_taken *m)
+{
+	(void)arg;
+	(void)seq;
+	(void)m;
+	return 0;
+}
+
+int
+backend_on_rx_filter_ask(
+    void *arg, uint32_t seq, const struct ctl_rx_filter_ask *m)
+{
+	(void)arg;
+	(void)seq;
+	(void)m;
+	return 0;
+}
+
+int
 backend_on_backend_stats_ask(
     void *arg, uint32_t seq, const struct ctl_backend_stats_ask *m)
 {

@@ -22,7 +22,10 @@ break_open(struct launch_msg *msg, const char *how)
 		msg->open.give = 2;
 	else if (strcmp(how, "path") == 0)
 		memset(msg->open.path, 'x', sizeof msg->open.path);
-	else if (strcmp(how, "addr-len") == 0)
+	else if (strcmp(how, "chardev-path") == 0) {
+		msg->open.kind = RES_CHARDEV;
+		memset(msg->open.path, 'x', sizeof msg->open.path);
+	} else if (strcmp(how, "addr-len") == 0)
 		msg->open.local.len = sizeof msg->open.local.un + 1;
 	else if (strcmp(how, "addr-short") == 0)
 		msg->open.local.len = 1;
@@ -101,6 +104,9 @@ break_rule(const char *how)
 		(void)post_raw(&msg, sizeof msg, fds, 4);
 	else if (strcmp(how, "fd") == 0) {
 		msg.open.kind = RES_UDP;
+		(void)post_raw(&msg, sizeof msg, fds, 1);
+	} else if (strcmp(how, "open-chardev-fd") == 0) {
+		msg.open.kind = RES_CHARDEV;
 		(void)post_raw(&msg, sizeof msg, fds, 1);
 	} else if (strcmp(how, "latch-fd") == 0) {
 		msg = message(LAUNCH_LATCH, 0);

@@ -8,6 +8,7 @@
  * writes a line with FAIL for everything that is not as it should be.
  */
 #include "tests/hostile/launcher_breaks.h"
+#include "tests/hostile/launcher_chardevs.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -29,6 +30,8 @@ static const struct {
     {"policy-file", scenario_policy_file},
     {"flood", scenario_flood},
     {"sockets", scenario_sockets},
+    {"chardevs", scenario_chardevs},
+    {"chardev-policy", scenario_chardev_policy},
     {"term", scenario_term},
     {"stubborn", scenario_stubborn},
     {"churn", scenario_churn},
@@ -51,8 +54,12 @@ fake_broker(int argc, char **argv)
 {
 	static const struct sysrule rules[] = {
 	    SYS(mmap, "looking at a port's memories"),
+	    SYS(socket, "descriptors to pass"),
+	    SYS(socketpair, "the same"),
+	    SYS(recvfrom, "looking whether they are connected"),
 	};
-	static const struct syslist list = {"broker", rules, 1};
+	static const struct syslist list = {
+	    "broker", rules, sizeof rules / sizeof *rules};
 	const char *name = argument(argc, argv, "--name=");
 	struct launch_msg msg = message(LAUNCH_QUIT, 0);
 	size_t i;
@@ -222,6 +229,24 @@ test_stale_socket_goes_and_a_living_one_stays(void **state)
 }
 
 static void
+test_a_chardev_is_lent_to_one_slot_at_a_time(void **state)
+{
+	(void)state;
+	succeeds("chardevs", NOBODY, NULL);
+	if (as_root())
+		succeeds("chardevs", 0, NULL);
+}
+
+static void
+test_what_is_lent_was_granted_before(void **state)
+{
+	(void)state;
+	if (!as_root())
+		skip();
+	succeeds("chardev-policy", 0, NULL);
+}
+
+static void
 test_term_winds_down_in_order(void **state)
 {
 	int err;
@@ -335,9 +360,10 @@ test_broker_that_breaks_a_rule_ends(void **state)
 	static const char *const rules[] = {"length", "long", "two-fds",
 	    "four-fds", "fd", "latch-fd", "open-index", "open-kind",
 	    "open-kind0", "open-flag", "open-path", "open-addr-len",
-	    "open-addr-short", "open-addr-family", "open-addr-path", "open-qmp",
-	    "open-slot0", "open-slot", "open-magic", "open-type", "open-answer",
-	    "role", "role-high", "id", "no-id", "ring", "signal", "stop-self",
+	    "open-addr-short", "open-chardev-fd", "open-chardev-path",
+	    "open-addr-family", "open-addr-path", "open-qmp", "open-slot0",
+	    "open-slot", "open-magic", "open-type", "open-answer", "role",
+	    "role-high", "id", "no-id", "ring", "signal", "stop-self",
 	    "release-self", "quit-code", "latch-twice", "up-twice"};
 	char name[64];
 	size_t i;
@@ -410,6 +436,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test(test_policy_refuses_and_names_the_rule),
 	    cmocka_unit_test(test_unread_answers_stop_the_asker_only),
 	    cmocka_unit_test(test_stale_socket_goes_and_a_living_one_stays),
+	    cmocka_unit_test(test_a_chardev_is_lent_to_one_slot_at_a_time),
+	    cmocka_unit_test(test_what_is_lent_was_granted_before),
 	    cmocka_unit_test(test_term_winds_down_in_order),
 	    cmocka_unit_test(test_no_descriptor_is_left_of_what_was_released),
 	    cmocka_unit_test(test_second_signal_ends_a_stubborn_broker),

@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#define ROLES       5
+#define ROLES       6
 #define CALLS       512 /* numbers tried */
 #define INSNS_MAX   4096
 #define GET_FILTER  0x420c /* PTRACE_SECCOMP_GET_FILTER, linux/ptrace.h */
@@ -42,6 +42,7 @@ static struct role {
     {.name = "dump"},
     {.name = "socket"},
     {.name = "user", .network = true, .files = true},
+    {.name = "vhost-user"},
 };
 
 static char dir[] = "/tmp/bulkhead-probe-XXXXXX";
@@ -74,10 +75,12 @@ read_log_until(const char *words)
 static void
 start_daemon(void)
 {
-	char program[4096], run[64], qmp[96], dump[96], sock[96];
+	char program[4096], run[64], qmp[96], dump[96], sock[96], chardev[96];
 	char *argv[] = {program, run, (char[]){"--log-level=debug"},
 	    (char[]){"-netdev"}, (char[]){"user,id=u0"}, (char[]){"-netdev"},
-	    dump, (char[]){"-netdev"}, sock, (char[]){"-qmp"}, qmp, NULL};
+	    dump, (char[]){"-netdev"}, sock, (char[]){"-chardev"}, chardev,
+	    (char[]){"-netdev"}, (char[]){"vhost-user,id=v0,chardev=c0"},
+	    (char[]){"-qmp"}, qmp, NULL};
 
 	own_dir(program, sizeof program - 32);
 	snprintf(program + strlen(program), 32, "/../../bin/bulkheadd");
@@ -85,6 +88,8 @@ start_daemon(void)
 	snprintf(qmp, sizeof qmp, "unix:%s/qmp.sock,server=on,wait=off", dir);
 	snprintf(dump, sizeof dump, "dump,id=d0,file=%s/c.pcap", dir);
 	snprintf(sock, sizeof sock, "socket,id=s0,listen=unix:%s/s.sock", dir);
+	snprintf(chardev, sizeof chardev,
+	    "socket,id=c0,path=%s/v.sock,server=on,wait=off", dir);
 	daemon_pid = launch(argv, 0, &daemon_log);
 }
 
@@ -124,7 +129,8 @@ find_processes(void)
 		    strstr(status, "\nSeccomp_filters:\t2\n") == NULL)
 			continue;
 		for (i = 0; i < ROLES; i++) {
-			snprintf(name, sizeof name, "Name:\tbulkhead-%s\n",
+			/* The kernel keeps 15 bytes of a name. */
+			snprintf(name, sizeof name, "Name:\tbulkhead-%.6s\n",
 			    roles[i].name);
 			if (strncmp(status, name, strlen(name)) == 0)
 				roles[i].pid = pid;

@@ -1,5 +1,6 @@
-"""A Debian kernel with busybox under QEMU's emulation, told what to do over
-its serial console (tests/vm/init is the other end)."""
+"""Machines that are told what to do over their console: a Debian kernel with
+busybox under QEMU's emulation (tests/vm/init is the other end), and user-mode
+Linux (tests/kit/uml.py)."""
 
 import os
 import select
@@ -30,21 +31,11 @@ def image(build):
     return kernel, initrd
 
 
-class Guest:
-    """One virtual machine with one virtio NIC on `netdev` (id n0)."""
+class Machine:
+    """What talks over `self.proc`'s standard input and output."""
 
-    def __init__(self, build, netdev, mac, extra=()):
-        kernel, initrd = image(build)
-        self.said = b""
-        self.proc = subprocess.Popen(
-            [QEMU, "-M", "q35", "-accel", "tcg", "-smp", "1", "-m", "192",
-             "-display", "none", "-nodefaults", "-no-reboot",
-             "-serial", "stdio", "-netdev", netdev,
-             "-device", f"virtio-net-pci,netdev=n0,mac={mac}",
-             "-kernel", kernel, "-initrd", initrd,
-             "-append", "console=ttyS0 quiet loglevel=1 panic=-1", *extra],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, bufsize=0)
+    said = b""
+    lease = "udhcpc -f -q -n -t 8 -T 2 -i eth0 -s /lease"
 
     def _line_after_mark(self, seconds):
         """(what was said before it, the line after the next MARK)"""
@@ -87,8 +78,37 @@ class Guest:
 
     def dhcp(self):
         """Get a lease; return the address."""
-        output = self.run("udhcpc -f -q -n -t 8 -T 2 -i eth0 -s /lease", 40)
+        output = self.run(self.lease, 40)
         return output.split("address ", 1)[1].split()[0]
+
+
+class Guest(Machine):
+    """One virtual machine with one virtio NIC on `netdev` (id n0). With
+    `chardev` (its options, id c0) the netdev is vhost-user on it, `queues`
+    pairs; the machine's memory is shared then. `reboots`: `reboot -f` in it
+    starts it anew instead of ending it."""
+
+    def __init__(self, build, netdev, mac, extra=(), memory=192, chardev=None,
+                 queues=1, device="", reboots=False):
+        kernel, initrd = image(build)
+        nic = f"virtio-net-pci,netdev=n0,mac={mac}{device}"
+        shared = ()
+        if chardev:
+            # Without MSI-X: under emulation this QEMU ends with a fault.
+            nic += ",vectors=0" + (",mq=on" if queues > 1 else "")
+            shared = ("-object", f"memory-backend-memfd,id=mem0,size={memory}M,"
+                      "share=on", "-machine", "memory-backend=mem0",
+                      "-chardev", f"socket,id=c0,{chardev}")
+            netdev = f"vhost-user,id=n0,chardev=c0,queues={queues}"
+        self.proc = subprocess.Popen(
+            [QEMU, "-M", "q35", "-accel", "tcg", "-smp", str(queues),
+             "-m", str(memory), "-display", "none", "-nodefaults",
+             "-serial", "stdio", *shared, "-netdev", netdev, "-device", nic,
+             "-kernel", kernel, "-initrd", initrd,
+             "-append", "console=ttyS0 quiet loglevel=1 panic=-1",
+             *(() if reboots else ("-no-reboot",)), *extra],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, bufsize=0)
 
     def close(self):
         """Switch it off."""

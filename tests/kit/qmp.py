@@ -108,6 +108,13 @@ class Qmp:
             assert "event" in message, message
             self.events.append(message)
 
+    def drop_events(self, name):
+        """Forget those of this name that have come; returns how many."""
+        kept = [e for e in self.events if e["event"] != name]
+        dropped = len(self.events) - len(kept)
+        self.events = kept
+        return dropped
+
     def netdev(self, name):
         """query-netdevs' entry of one netdev."""
         return self.cmd("query-netdevs", id=name)[0]

@@ -42,8 +42,9 @@ def test_every_type_of_this_build(qmp, tmp_path):
     ({"id": "a", "type": "user", "restrict": []}, ["restrict", "boolean"]),
     ({"id": "a", "type": "user", "hostfwd": "x"}, ["forwarding rule 'x'"]),
     ({"id": "a", "type": "tap"}, ["tap", "not available in this build"]),
+    ({"id": "a", "type": "vhost-user"}, ["Parameter 'chardev' is missing"]),
     ({"id": "a", "type": "vhost-user", "chardev": "c"},
-     ["vhost-user", "not available in this build"]),
+     ['chardev "c" not found']),
     ({"id": "a", "type": "hubport", "hubid": 0, "netdev": "zz"},
      ["netdev 'zz' not found"]),
     ({"id": "a", "type": "hubport", "hubid": 0, "netdev": "a"},
@@ -59,9 +60,8 @@ def test_refusals_change_nothing(qmp, arguments, words):
     assert qmp.cmd("netdev_add", type="hubport", id="a", hubid=0) == {}
 
 
-@pytest.mark.parametrize("kind", ["none", "nic"])
-def test_enum_members_that_are_no_backend(qmp, kind):
-    assert kind in qmp.refused("netdev_add", type=kind, id="a").desc
+def test_enum_member_that_is_no_backend(qmp):
+    assert "none" in qmp.refused("netdev_add", type="none", id="a").desc
 
 
 def test_strings_are_taken_for_scalars(qmp):

@@ -202,7 +202,7 @@ test_partial_writes_continue_at_every_byte(void **state)
 	(void)state;
 	for (i = 0; i < 6; i++) {
 		memset(data[i], (int)i + 1, len[i]);
-		f[i] = (struct frame){data[i], len[i]};
+		f[i] = (struct frame){.data = data[i], .len = len[i]};
 		size = put(want, size, len[i], (uint8_t)(i + 1));
 	}
 	for (most = 1; most <= size; most++) {
@@ -225,8 +225,8 @@ test_any_frames_survive_the_way_out_and_in(void **state)
 	for (round = 0; round < 50; round++) {
 		n = 1 + random_below(&seed, 400);
 		for (i = 0; i < n; i++) {
-			f[i] = (struct frame){
-			    data[i], 14 + random_below(&seed, 4900)};
+			f[i] = (struct frame){.data = data[i],
+			    .len = 14 + random_below(&seed, 4900)};
 			memset(data[i], (int)(i + round), f[i].len);
 		}
 		size = send_all(f, n, wire, 1 + random_below(&seed, 100000));

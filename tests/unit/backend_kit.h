@@ -142,6 +142,20 @@ kit_send(struct kit *k, const void *data, uint32_t len)
 	return 1;
 }
 
+/* The same with metadata. */
+static inline int
+kit_send_meta(
+    struct kit *k, const void *data, uint32_t len, const struct frame_meta *m)
+{
+	uint8_t *room;
+
+	if (ring_reserve_meta(&k->to_backend, len, &room) <= 0)
+		return 0;
+	memcpy(room, data, len);
+	ring_commit_meta(&k->to_backend, len, m);
+	return 1;
+}
+
 static inline void
 kit_publish(struct kit *k)
 {

@@ -2,117 +2,9 @@
  * backend_rings_test.c - batches, back-pressure and faults of a backend's
  * rings, with a toy type outside and a test as the lane.
  */
-#include "backends/backend_state.h"
-
-static size_t take_most = SIZE_MAX; /* frames that one call takes */
-static size_t taken, calls, rooms;
-static uint32_t last_len;
-
-static int
-toy_open(void *self, struct backend *be, const void *options, struct err *err)
-{
-	(void)self;
-	(void)be;
-	(void)options;
-	(void)err;
-	return 0;
-}
-
-static size_t
-toy_frames(void *self, const struct frame *f, size_t count)
-{
-	size_t n = count < take_most ? count : take_most, i;
-
-	(void)self;
-	calls++;
-	for (i = 0; i < n; i++) {
-		/* In order: each is one longer than the one before. */
-		BUG_ON(last_len && f[i].len != last_len + 1);
-		last_len = f[i].len;
-	}
-	taken += n;
-	return n;
-}
-
-static void
-toy_room(void *self)
-{
-	(void)self;
-	rooms++;
-}
-
-static int
-toy_start(void *self, struct err *err)
-{
-	(void)self;
-	(void)err;
-	return 0;
-}
-
-static void
-toy_close(void *self)
-{
-	(void)self;
-}
-
-const struct backend_type backend_type = {
-    .name = "toy",
-    .self_bytes = 1,
-    .open = toy_open,
-    .start = toy_start,
-    .frames = toy_frames,
-    .room = toy_room,
-    .close = toy_close,
-};
-
-#include "tests/unit/backend_kit.h"
+#include "tests/unit/toy_backend.h"
 
 #include <sys/wait.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-static struct kit kit;
-static uint8_t frame[FRAME_BYTES_MAX];
-
-static int
-start(void **state)
-{
-	struct err err;
-
-	(void)state;
-	take_most = SIZE_MAX;
-	taken = calls = rooms = 0;
-	last_len = 0;
-	kit_init(&kit, RING_BYTES_MIN);
-	return kit_open(&kit, NULL, &err);
-}
-
-static int
-finish(void **state)
-{
-	(void)state;
-	kit_fini(&kit);
-	return 0;
-}
-
-static bool
-has_taken(struct kit *k, void *arg)
-{
-	(void)k;
-	return taken >= *(size_t *)arg;
-}
-
-static void
-wait_taken(size_t count)
-{
-	kit_until(&kit, has_taken, &count);
-	assert_int_equal(taken, count);
-}
 
 static void
 send_frames(uint32_t first_len, uint32_t count)
@@ -176,14 +68,6 @@ fill(void)
 		n++;
 	}
 	return n;
-}
-
-static bool
-got_room(struct kit *k, void *arg)
-{
-	(void)k;
-	(void)arg;
-	return rooms > 0;
 }
 
 static void
@@ -285,12 +169,23 @@ close_the_bell(void)
 }
 
 static void
+lie_about_metadata(void)
+{
+	uint8_t *word = kit.to_backend.data + RING_HEAD_BYTES;
+
+	send_large(5000, 1000, 1);
+	word[0] = 0xff;
+	kit_publish(&kit);
+}
+
+static void
 test_a_lying_lane_ends_the_process(void **state)
 {
 	(void)state;
 	ends_when(lie_about_prod);
 	ends_when(lie_about_cons);
 	ends_when(lie_about_length);
+	ends_when(lie_about_metadata);
 	ends_when(close_the_bell);
 }
 

@@ -140,6 +140,45 @@ test_old_net_makes_a_netdev_and_its_port(void **state)
 }
 
 static void
+test_cards_are_on_a_hub_or_on_a_netdev(void **state)
+{
+	(void)state;
+	RUN(W("-net"), W("nic"), W("-net"), W("nic,vlan=3,id=n,macaddr=1"));
+	assert_string_equal(fake.log,
+	    "netdev hub0port0-nic\nport hub0port0\nnetdev n\n"
+	    "port hub3port0\nlatch \nup \n");
+	/* Joined to a netdev it is in no hub, and uses up no port. */
+	RUN(W("-netdev"), W("user,id=u"), W("-net"), W("nic,netdev=u"),
+	    W("-net"), W("nic,id=n,netdev=v"), W("-net"), W("user"));
+	assert_string_equal(fake.log,
+	    "netdev u\nnetdev u-nic\nnetdev n\nnetdev hub0port0-user\n"
+	    "port hub0port0\nlatch \nup \n");
+	RUN(W("-device"), W("virtio-net-pci,id=n,netdev=u,mac=52:54:00:0:0:1"));
+	assert_string_equal(fake.log,
+	    "device virtio-net-pci id=n netdev=u mac=52:54:00:0:0:1\n"
+	    "latch \nup \n");
+}
+
+static void
+test_models_of_cards_are_listed(void **state)
+{
+	static const char models[] =
+	    "Available NIC models:\nvirtio\nvirtio-net\nvirtio-net-pci\n"
+	    "virtio-net-pci-transitional\nvirtio-net-pci-non-transitional\n"
+	    "virtio-net-device\n";
+
+	(void)state;
+	RUN(W("-net"), W("nic,vlan=1,model=help"));
+	assert_string_equal(out, models);
+	assert_string_equal(fake.log, "");
+	RUN(W("-netdev"), W("nic,id=n,model=?"));
+	assert_string_equal(out, models);
+	RUN(W("-device"), W("help"));
+	assert_string_equal(out, models);
+	assert_int_equal(fake.quit_code, 0);
+}
+
+static void
 test_default_network_comes_when_none_was_asked_for(void **state)
 {
 	(void)state;
@@ -189,9 +228,8 @@ test_errors_are_one_line_that_names_the_option(void **state)
 	REFUSED("-nic user: not available in this build", W("-nic"), W("user"));
 	REFUSED("-add-fd fd=3,set=1: not available in this build", W("-add-fd"),
 	    W("fd=3,set=1"));
-	REFUSED("-net nic: network backend 'nic' is not available in this "
-		"build",
-	    W("-net"), W("nic"));
+	REFUSED("-device virtio-net-pci,x=1: Invalid parameter 'x'",
+	    W("-device"), W("virtio-net-pci,x=1"));
 	REFUSED("-net hubport: network backend 'hubport' is only supported "
 		"with -netdev",
 	    W("-net"), W("hubport"));
@@ -230,6 +268,62 @@ test_qmp_takes_unix_sockets_only(void **state)
 	REFUSED("-qmp unix:/a,server=maybe: Parameter 'server' expects 'on' "
 		"or 'off'",
 	    W("-qmp"), W("unix:/a,server=maybe"));
+}
+
+static void
+test_chardevs_come_before_what_uses_them(void **state)
+{
+	(void)state;
+	RUN(W("-chardev"), W("socket,id=c,path=/c,server=on,wait=off"),
+	    W("-netdev"), W("user,id=u"),
+	    W("--chardev=socket,id=d,path=/d,reconnect=1"));
+	assert_string_equal(fake.log,
+	    "chardev c type=1 server=11 wait=10 /c\nnetdev u\n"
+	    "chardev d type=1 server=10 wait=00 /d\nlatch \nup \n");
+	assert_string_equal(err, "");
+	RUN(W("-nodefaults"), W("-chardev"),
+	    W("socket,id=c,fd=5,server,nowait"));
+	assert_string_equal(
+	    fake.log, "chardev c type=3 server=11 wait=10 5\nlatch \nup \n");
+	assert_string_equal(err,
+	    "bulkheadd: -chardev socket,id=c,fd=5,server,nowait: warning: "
+	    "short-form boolean option 'server' deprecated; please use "
+	    "server=on instead\n"
+	    "bulkheadd: -chardev socket,id=c,fd=5,server,nowait: warning: "
+	    "short-form boolean option 'nowait' deprecated; please use "
+	    "wait=off instead\n");
+	REFUSED("-chardev pty,id=c: chardev type 'pty' is not available in "
+		"this build",
+	    W("-chardev"), W("pty,id=c"));
+	REFUSED("-chardev socket,id=c,path=/c,x=1: Invalid parameter 'x'",
+	    W("-chardev"), W("socket,id=c,path=/c,x=1"));
+	RUN(W("-chardev"), W("help"));
+	assert_string_equal(
+	    out, "Available chardev backend types:\n  socket\n");
+	assert_int_equal(fake.quit_code, 0);
+}
+
+static void
+test_each_chardev_is_waited_for(void **state)
+{
+	char *words[] = {W("-chardev"), W("socket,id=c,path=/c"), W("-netdev"),
+	    W("user,id=u"), NULL};
+
+	(void)state;
+	forget();
+	fake.hold = true;
+	run(words);
+	assert_string_equal(
+	    fake.log, "chardev c type=1 server=10 wait=00 /c\n");
+	fake.hold = false;
+	fake.done(fake.done_self, NULL);
+	assert_non_null(strstr(fake.log, "netdev u\nlatch \nup \n"));
+	forget();
+	fake.refuse = "c";
+	run(words);
+	assert_string_equal(
+	    err, "bulkheadd: -chardev socket,id=c,path=/c: c is refused\n");
+	assert_int_equal(fake.quit_code, 1);
 }
 
 static void
@@ -357,10 +451,14 @@ main(void)
 	    cmocka_unit_test(test_options_are_taken_in_order),
 	    cmocka_unit_test(test_each_option_waits_for_the_one_before),
 	    cmocka_unit_test(test_old_net_makes_a_netdev_and_its_port),
+	    cmocka_unit_test(test_cards_are_on_a_hub_or_on_a_netdev),
+	    cmocka_unit_test(test_models_of_cards_are_listed),
 	    cmocka_unit_test(
 		test_default_network_comes_when_none_was_asked_for),
 	    cmocka_unit_test(test_errors_are_one_line_that_names_the_option),
 	    cmocka_unit_test(test_qmp_takes_unix_sockets_only),
+	    cmocka_unit_test(test_chardevs_come_before_what_uses_them),
+	    cmocka_unit_test(test_each_chardev_is_waited_for),
 	    cmocka_unit_test(test_refusal_by_the_core_ends_the_start),
 	    cmocka_unit_test(test_help_lists_the_types_of_this_build),
 	    cmocka_unit_test(test_config_runs_in_its_place),

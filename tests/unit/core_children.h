@@ -67,6 +67,7 @@ lane_on_detach(void *self, uint32_t seq, const struct ctl_detach *m)
 	    .counters = {LC_COUNT, counters}};
 
 	assert_int_equal(c->attached[m->port], m->epoch);
+	c->filter_mac[m->port] = 0;
 	/* A port that moves is out of the plan first. */
 	if (!m->dead)
 		assert_false(c->planned[m->port]);
@@ -77,6 +78,24 @@ lane_on_detach(void *self, uint32_t seq, const struct ctl_detach *m)
 	c->attached[m->port] = 0;
 	places[m->port].lane = 0;
 	(void)ctl_send_detached(c->chan, seq, &d);
+	return 0;
+}
+
+int
+lane_on_port_filter(void *self, uint32_t seq, const struct ctl_port_filter *m)
+{
+	struct child *c = self;
+	struct rx_filter f = {0};
+
+	(void)seq;
+	/* It comes between attach and detach of that epoch. */
+	assert_int_equal(c->attached[m->port], m->epoch);
+	c->filter_mac[m->port] = 0;
+	if (!m->filter)
+		return 0;
+	assert_int_equal(filter_state_to(&f, m->filter), 0);
+	assert_true(f.known && !f.promisc);
+	c->filter_mac[m->port] = f.mac;
 	return 0;
 }
 
@@ -112,9 +131,13 @@ int
 backend_on_configure(void *self, uint32_t seq, const struct ctl_configure *m)
 {
 	struct child *c = self;
-	struct ctl_ready r = {.connected = true};
+	struct ctl_ready r = {.connected = !kit_alone};
 
 	assert_int_equal(m->epoch, c->epoch);
+	kit_reconnect_ms = m->has_reconnect_ms ? (int64_t)m->reconnect_ms : -1;
+	assert_int_equal(
+	    m->has_link_up, m->netdev.type == NET_CLIENT_DRIVER_NIC);
+	c->link_up = m->link_up;
 	if (c->fate == FATE_DIES_CONFIGURED) {
 		child_doom(c);
 		return 0;
@@ -176,6 +199,47 @@ backend_on_backend_stats_ask(
 
 	(void)m;
 	(void)ctl_send_backend_stats(c->chan, seq, &s);
+	return 0;
+}
+
+int
+backend_on_link(void *self, uint32_t seq, const struct ctl_link *m)
+{
+	struct child *c = self;
+
+	(void)seq;
+	/* Only changes are told. */
+	assert_int_not_equal(c->link_up, m->up);
+	c->link_up = m->up;
+	c->links++;
+	return 0;
+}
+
+int
+backend_on_nic_taken(void *self, uint32_t seq, const struct ctl_nic_taken *m)
+{
+	struct child *c = self;
+
+	(void)seq;
+	(void)m;
+	c->taken++;
+	return 0;
+}
+
+int
+backend_on_rx_filter_ask(
+    void *self, uint32_t seq, const struct ctl_rx_filter_ask *m)
+{
+	struct child *c = self;
+	struct ctl_rx_filter_state answer = {.changed = c->changed};
+
+	(void)m;
+	c->asked++;
+	if (c->mute)
+		return 0;
+	c->changed = false;
+	filter_state_from(&answer.filter, &c->state);
+	(void)ctl_send_rx_filter_state(c->chan, seq, &answer);
 	return 0;
 }
 

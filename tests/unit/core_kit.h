@@ -12,6 +12,7 @@
 
 #include "broker/core_state.h"
 #include "broker/events.h"
+#include "broker/filter_state.h"
 #include "broker/launch_client.h"
 #include "broker/ports.h"
 #include "broker/session.h"
@@ -88,8 +89,15 @@ struct child {
 	enum fate fate;
 	bool alive, deaf;
 	struct chan *chan;
+	/* nics: the link as told, and how often; reports taken */
+	bool link_up;
+	unsigned links, taken, asked;
+	bool mute;              /* does not answer rx-filter-ask */
+	struct rx_filter state; /* what it answers */
+	bool changed;
 	/* lanes */
-	uint32_t attached[KIT_PORTS]; /* epoch, 0: not */
+	uint64_t filter_mac[KIT_PORTS]; /* of the port's filter, 0: none */
+	uint32_t attached[KIT_PORTS];   /* epoch, 0: not */
 	bool planned[KIT_PORTS];
 };
 
@@ -106,7 +114,11 @@ static struct place places[LAUNCH_SLOTS];
 static int kit_fd = -1; /* the launcher's end */
 static struct watch *kit_watch;
 static enum fate (*kit_fate)(uint32_t slot, bool is_lane);
-static int kit_open_error; /* for LAUNCH_OPEN */
+static int kit_open_error;           /* for LAUNCH_OPEN */
+static struct launch_msg kit_opened; /* the last of them */
+static bool kit_opened_fd;           /* ... came with a descriptor */
+static int64_t kit_reconnect_ms;     /* what `configure` said, or -1 */
+static bool kit_alone;               /* backends have no peer at first */
 static unsigned kit_spawns, kit_quits;
 static struct core *kit_core;
 
@@ -287,6 +299,7 @@ answer_open(const struct launch_msg *ask)
 	int fds[2];
 
 	assert_true(*opened == (ask->open.again != 0));
+	kit_opened = *ask;
 	m.result.error = kit_open_error;
 	if (kit_open_error != 0) {
 		(void)snprintf(
@@ -373,14 +386,31 @@ launcher_take(struct launch_msg *m)
 static void
 launcher_ready(void *self, unsigned got)
 {
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
 	struct launch_msg m;
-	ssize_t len = recv(kit_fd, &m, sizeof m, MSG_DONTWAIT);
+	struct iovec iov = {.iov_base = &m, .iov_len = sizeof m};
+	struct msghdr msg = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
+	    .msg_controllen = sizeof control};
+	ssize_t len = recvmsg(kit_fd, &msg, MSG_DONTWAIT);
+	struct cmsghdr *h;
+	int fd;
 
 	(void)self;
 	(void)got;
 	if (len < 0)
 		return;
 	assert_int_equal(len, sizeof m);
+	h = CMSG_FIRSTHDR(&msg);
+	kit_opened_fd = h != NULL;
+	if (h) {
+		memcpy(&fd, CMSG_DATA(h), sizeof fd);
+		close(fd);
+	}
 	launcher_take(&m);
 	if (rand() % 2)
 		kit_reap();
@@ -390,7 +420,7 @@ launcher_ready(void *self, unsigned got)
 
 /* --- begin and end --- */
 
-static unsigned
+static __attribute__((unused)) unsigned
 open_fds(void)
 {
 	DIR *d = opendir("/proc/self/fd");
@@ -453,7 +483,7 @@ kit_end(void)
 }
 
 /* The process of a netdev, or NULL. */
-static struct child *
+static inline struct child *
 kit_child(const char *id)
 {
 	struct life *nd = netdev_by_id(&kit_core->netdevs, id);
@@ -462,7 +492,7 @@ kit_child(const char *id)
 }
 
 /* The lane that has the netdev's port, or NULL. */
-static struct child *
+static inline struct child *
 kit_lane_of(const char *id)
 {
 	struct life *nd = netdev_by_id(&kit_core->netdevs, id);

@@ -153,6 +153,66 @@ test_long_frames_are_cut_to_len(void **state)
 	close(fd);
 }
 
+/* A TCP frame of 3000 bytes payload, from a sender that leaves the rest to
+ * others. */
+static void
+send_large(void)
+{
+	static const uint8_t head[] = {8, 0, 0x45, 0, 0x0b, 0xe0};
+	struct frame_meta m = {.flags = META_NEEDS_CSUM,
+	    .gso_type = META_GSO_TCPV4,
+	    .gso_size = 1400,
+	    .csum_start = 34,
+	    .csum_offset = 16};
+
+	memset(frame, 0, 3054);
+	memcpy(frame + 12, head, sizeof head);
+	frame[23] = 6;
+	frame[46] = 0x50;
+	assert_true(kit_send_meta(&kit, frame, 3054, &m));
+	kit_publish(&kit);
+}
+
+static void
+test_large_frames_are_written_as_on_a_wire(void **state)
+{
+	static const uint32_t len[] = {1454, 1454, 254};
+	size_t at = CAPTURE_HEADER_BYTES, i;
+	int fd = new_file();
+
+	(void)state;
+	open_dump(fd);
+	send_large();
+	wait_counters(3, 0);
+	assert_int_equal(count_records(fd), 3);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(word(at + 8), len[i]);
+		/* The checksum of nothing but zeros and a header is not 0. */
+		assert_true(file[at + 16 + 50] != 0 || file[at + 16 + 51] != 0);
+		at += CAPTURE_RECORD_BYTES + len[i];
+	}
+	kit_fini(&kit);
+	close(fd);
+}
+
+static void
+test_large_frames_are_written_as_they_are_when_asked(void **state)
+{
+	int fd = new_file();
+
+	(void)state;
+	options.has_large_frames = options.large_frames = true;
+	open_dump(fd);
+	send_large();
+	wait_counters(1, 0);
+	assert_int_equal(count_records(fd), 1);
+	assert_int_equal(word(CAPTURE_HEADER_BYTES + 8), 3054);
+	assert_memory_equal(file + CAPTURE_HEADER_BYTES + 16, frame, 3054);
+	options.has_large_frames = false;
+	kit_fini(&kit);
+	close(fd);
+}
+
 static void
 test_an_impossible_len_is_refused(void **state)
 {
@@ -288,6 +348,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_records_are_there_at_once_and_whole),
 	    cmocka_unit_test(test_long_frames_are_cut_to_len),
+	    cmocka_unit_test(test_large_frames_are_written_as_on_a_wire),
+	    cmocka_unit_test(
+		test_large_frames_are_written_as_they_are_when_asked),
 	    cmocka_unit_test(test_an_impossible_len_is_refused),
 	    cmocka_unit_test(
 		test_a_full_disk_leaves_whole_records_and_is_survived),

@@ -6,6 +6,7 @@
 #ifndef TESTS_FAKE_CORE_H
 #define TESTS_FAKE_CORE_H
 
+#include "broker/chardev.h"
 #include "broker/core.h"
 #include "broker/events.h"
 #include "broker/qmp.h"
@@ -76,6 +77,13 @@ core_netdev_add(
 }
 
 void
+core_run_dir(struct core *c, const char *dir)
+{
+	(void)c;
+	(void)dir;
+}
+
+void
 core_listen(struct core *c, const char *path, core_done done, void *self)
 {
 	(void)c;
@@ -96,6 +104,45 @@ core_up(struct core *c)
 {
 	(void)c;
 	fake_log("up", "");
+}
+
+void
+chardev_add(struct core *c, const struct chardev_add_args *args, core_done done,
+    void *self)
+{
+	const struct chardev_socket *s = &args->backend.u.socket.data;
+	char line[512];
+
+	(void)c;
+	snprintf(line, sizeof line, "%s type=%d server=%d%d wait=%d%d %s",
+	    args->id, (int)s->addr.type, s->has_server, s->server, s->has_wait,
+	    s->wait,
+	    s->addr.type == CHARDEV_ADDRESS_TYPE_UNIX
+		? s->addr.u.unix_.data.path
+		: s->addr.u.fd.data.str);
+	fake_log("chardev", line);
+	fake_answer(args->id, done, self);
+}
+
+void
+cmd_chardev_add(struct call *call, const struct chardev_add_args *args)
+{
+	(void)args;
+	call_return(call, NULL, NULL);
+}
+
+void
+cmd_chardev_remove(struct call *call, const struct chardev_remove_args *args)
+{
+	(void)args;
+	call_return(call, NULL, NULL);
+}
+
+void
+cmd_query_chardev(struct call *call, const struct query_chardev_args *args)
+{
+	(void)args;
+	call_return_text(call, "[]");
 }
 
 void
@@ -136,6 +183,40 @@ cmd_set_link(struct call *call, const struct set_link_args *args)
 
 void
 cmd_query_rx_filter(struct call *call, const struct query_rx_filter_args *args)
+{
+	(void)args;
+	call_return_text(call, "[]");
+}
+
+void
+core_device_add(
+    struct core *c, const struct nic_device *dev, core_done done, void *self)
+{
+	char line[512];
+
+	(void)c;
+	snprintf(line, sizeof line, "%s id=%s netdev=%s mac=%s", dev->driver,
+	    dev->id, dev->netdev, dev->mac);
+	fake_log("device", line);
+	fake_answer(dev->driver, done, self);
+}
+
+void
+cmd_device_add(struct call *call, const struct nic_device *args)
+{
+	(void)args;
+	call_return(call, NULL, NULL);
+}
+
+void
+cmd_device_del(struct call *call, const struct device_del_args *args)
+{
+	(void)args;
+	call_return(call, NULL, NULL);
+}
+
+void
+cmd_query_nics(struct call *call, const struct query_nics_args *args)
 {
 	(void)args;
 	call_return_text(call, "[]");

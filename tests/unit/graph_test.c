@@ -85,6 +85,35 @@ test_refusals_name_the_object_and_the_cause(void **state)
 }
 
 static void
+test_a_card_is_plugged_into_what_is_free(void **state)
+{
+	struct graph g = {0};
+
+	(void)state;
+	assert_int_equal(add_netdev(&g, "u", 1), 0);
+	assert_int_equal(add_port(&g, "p", 0, NULL), 0);
+	assert_int_equal(add_netdev(&g, "n", 2), 0);
+	assert_int_equal(graph_netdev_plug(&g, "n", "x", &e), -ENOENT);
+	assert_string_equal(e.text, "netdev 'x' not found");
+	assert_int_equal(graph_netdev_plug(&g, "n", "u", &e), 0);
+	assert_int_equal(g.nodes[graph_find(&g, "u")].peer, 2);
+	assert_int_equal(g.nodes[graph_find(&g, "n")].peer, 0);
+	assert_int_equal(add_netdev(&g, "m", 3), 0);
+	assert_int_equal(graph_netdev_plug(&g, "m", "u", &e), -EBUSY);
+	assert_string_equal(e.text, "netdev 'u' is already connected to 'n'");
+	assert_int_equal(graph_netdev_plug(&g, "m", "p", &e), 0);
+	assert_int_equal(add_port(&g, "q", 0, "m"), -EBUSY);
+	/* A card can also be named by a port, once it has no peer. */
+	assert_int_equal(graph_del(&g, "p", &e), 0);
+	assert_int_equal(add_port(&g, "q", 0, "m"), 0);
+	/* Not while it is starting. */
+	assert_int_equal(graph_netdev_add(&g, "s", 4, &e), 0);
+	assert_int_equal(add_netdev(&g, "l", 5), 0);
+	assert_int_equal(graph_netdev_plug(&g, "l", "s", &e), -ENOENT);
+	graph_fini(&g);
+}
+
+static void
 test_a_link_that_closes_a_cycle_is_refused(void **state)
 {
 	struct graph g = {0};
@@ -252,6 +281,27 @@ assert_same(const struct graph *g, const struct naive *m)
 	assert_int_equal(g->count, used);
 }
 
+/* A card and its peer, or neither, as the core does it. */
+static int
+add_card(struct graph *g, const char *id, uint32_t port, const char *netdev)
+{
+	struct graph next = {0};
+	int rc;
+
+	assert_int_equal(graph_copy(&next, g), 0);
+	rc = graph_netdev_add(&next, id, port, &e);
+	if (rc == 0 && netdev)
+		rc = graph_netdev_plug(&next, id, netdev, &e);
+	if (rc < 0) {
+		graph_fini(&next);
+		return rc;
+	}
+	next.nodes[next.count - 1].life = NODE_UP;
+	graph_fini(g);
+	*g = next;
+	return 0;
+}
+
 /* One random command on both; whether both took it. */
 static bool
 random_step(struct graph *g, struct naive *m, uint32_t port)
@@ -265,8 +315,12 @@ random_step(struct graph *g, struct naive *m, uint32_t port)
 	(void)snprintf(id, sizeof id, "x%d", name);
 	(void)snprintf(other, sizeof other, "x%d", peer);
 	if (what < 2) {
-		ok = !m->at[name].used;
-		rc = add_netdev(g, id, port);
+		if (what == 0)
+			peer = -1;
+		ok = !m->at[name].used &&
+		     (peer < 0 || (peer != name && m->at[peer].used &&
+				      m->at[peer].peer < 0));
+		rc = add_card(g, id, port, peer < 0 ? NULL : other);
 		if (ok)
 			m->at[name].netdev = true;
 	} else if (what < 5) {
@@ -295,7 +349,7 @@ random_step(struct graph *g, struct naive *m, uint32_t port)
 	if (ok) {
 		m->at[name].used = true;
 		m->at[name].up = true;
-		m->at[name].peer = what < 2 || peer < 0 ? -1 : peer;
+		m->at[name].peer = peer < 0 ? -1 : peer;
 		if (m->at[name].peer >= 0)
 			m->at[peer].peer = name;
 	}
@@ -336,6 +390,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_ids_follow_the_rule),
 	    cmocka_unit_test(test_refusals_name_the_object_and_the_cause),
+	    cmocka_unit_test(test_a_card_is_plugged_into_what_is_free),
 	    cmocka_unit_test(test_a_link_that_closes_a_cycle_is_refused),
 	    cmocka_unit_test(test_ports_survive_their_netdev),
 	    cmocka_unit_test(test_nobody_connects_to_a_netdev_that_is_starting),

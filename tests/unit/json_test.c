@@ -289,6 +289,9 @@ test_the_schema_is_one_short_line_that_resolves(void **state)
 	(void)state;
 	assert_null(strchr(schema_introspection, '\n'));
 	assert_true(strlen(schema_introspection) < 65536 - 100);
+	/* What is refused by its name is not offered. */
+	assert_non_null(strstr(schema_introspection, "\"chardev-add\""));
+	assert_null(strstr(schema_introspection, "ringbuf"));
 	tree = json_loads(schema_introspection, JSON_REJECT_DUPLICATES, &error);
 	assert_non_null(tree);
 	names = json_object();

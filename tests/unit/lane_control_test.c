@@ -128,6 +128,9 @@ NEVER(reconnect)
 NEVER(notice)
 NEVER(backend_stats)
 NEVER(lane_stalled)
+NEVER(nic_state)
+NEVER(rx_filter)
+NEVER(rx_filter_state)
 
 static int
 message(void *self, const uint8_t *buf, size_t len, int *fds, size_t n)

@@ -70,6 +70,9 @@ test_prod_that_lies_is_a_fault(void **state)
 	lie_in_prod(UINT64_C(1) << 63);
 }
 
+/* What stands behind the head. */
+static struct frame_meta meta_word;
+
 /* A record with this head, and `bytes` published from there on. */
 static void
 lie_in_head(uint64_t head, uint64_t bytes)
@@ -83,6 +86,8 @@ lie_in_head(uint64_t head, uint64_t bytes)
 	pen_take(2, 100);
 	at = pens[0].tx.pos;
 	memcpy((uint8_t *)pens[0].p_mem + RING_PAGE_BYTES + at, &head, 8);
+	memcpy(
+	    (uint8_t *)pens[0].p_mem + RING_PAGE_BYTES + at + 8, &meta_word, 8);
 	__atomic_store_n(&pens[0].p_mem->prod, at + bytes, __ATOMIC_RELEASE);
 	bell_ring(pens[0].bell);
 	kit_run();
@@ -104,9 +109,28 @@ test_record_that_lies_is_a_fault(void **state)
 	lie_in_head(60, 64);                /* 72 bytes of 64 */
 	lie_in_head(UINT64_C(1) << 32, 64); /* a pad in the middle */
 	lie_in_head((UINT64_C(1) << 32) | 56, 64);
-	lie_in_head((UINT64_C(2) << 32) | 50, 64);  /* unknown flag */
+	lie_in_head((UINT64_C(4) << 32) | 50, 64);  /* unknown flag */
 	lie_in_head((UINT64_C(12) << 48) | 50, 64); /* metadata */
 	lie_in_head(UINT64_MAX, 64);
+}
+
+static void
+test_metadata_that_lies_is_a_fault(void **state)
+{
+	const uint64_t head = UINT64_C(2) << 32 | UINT64_C(8) << 48 | 1000;
+
+	(void)state;
+	lie_in_head(head, 1016); /* there is none */
+	meta_word = (struct frame_meta){.flags = 0x80};
+	lie_in_head(head, 1016);
+	meta_word = (struct frame_meta){
+	    .flags = META_NEEDS_CSUM, .csum_start = 990, .csum_offset = 9};
+	lie_in_head(head, 1016);
+	meta_word = (struct frame_meta){.gso_type = META_GSO_TCPV4};
+	lie_in_head(head, 1016);
+	meta_word = (struct frame_meta){.flags = META_DATA_VALID};
+	lie_in_head(head, 1008); /* ends behind prod */
+	memset(&meta_word, 0, sizeof meta_word);
 }
 
 static void
@@ -120,6 +144,8 @@ test_lie_behind_good_frames_delivers_nothing_of_that_batch(void **state)
 		pen_put(0, 100);
 	at = pens[0].tx.pos;
 	memcpy((uint8_t *)pens[0].p_mem + RING_PAGE_BYTES + at, &head, 8);
+	memcpy(
+	    (uint8_t *)pens[0].p_mem + RING_PAGE_BYTES + at + 8, &meta_word, 8);
 	__atomic_store_n(&pens[0].p_mem->prod, at + 64, __ATOMIC_RELEASE);
 	bell_ring(pens[0].bell);
 	kit_run();
@@ -452,6 +478,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_prod_that_lies_is_a_fault),
 	    cmocka_unit_test(test_record_that_lies_is_a_fault),
+	    cmocka_unit_test(test_metadata_that_lies_is_a_fault),
 	    cmocka_unit_test(
 		test_lie_behind_good_frames_delivers_nothing_of_that_batch),
 	    cmocka_unit_test(

@@ -10,6 +10,7 @@
 
 #include "broker/lane.h"
 #include "proto/bell.h"
+#include "proto/ring_copy.h"
 #include "proto/sys.h"
 
 #include <errno.h>
@@ -216,14 +217,40 @@ count(uint32_t id, enum lane_counter c)
 	return port(id)->count[c];
 }
 
+/* The unicast address to which all frames of a pen go. */
+static inline uint64_t
+pen_mac(uint32_t from)
+{
+	return UINT64_C(0x020000000000) + from;
+}
+
 /* Fill one frame of `len` bytes; every byte depends on sender and number. */
 static inline void
 frame_fill(uint8_t *room, uint32_t from, uint64_t seq, uint32_t len)
 {
 	struct mark m = {.from = from, .len = len, .seq = seq};
 
+	m.ether[0] = 2;
+	m.ether[5] = (uint8_t)from;
+
 	memset(room, (int)(from * 31 + seq), len);
 	memcpy(room, &m, len < sizeof m ? len : sizeof m);
+}
+
+/* Every so many frames of a pen have metadata; 0: none has. */
+static uint64_t meta_every;
+
+static inline struct frame_meta
+frame_meta_of(uint64_t seq)
+{
+	struct frame_meta m = {0};
+
+	if (meta_every == 0 || seq % meta_every != 0)
+		return m;
+	m.flags = META_NEEDS_CSUM;
+	m.csum_start = (uint16_t)(14 + seq % 7);
+	m.gso_size = (uint16_t)seq;
+	return m;
 }
 
 /* Send one frame; false when the ring is full. Not yet published. */
@@ -231,12 +258,13 @@ static inline bool
 pen_put(uint32_t id, uint32_t len)
 {
 	struct pen *n = &pens[id];
+	struct frame f = {.len = len, .meta = frame_meta_of(n->sent)};
 	uint8_t *room;
 
-	if (ring_reserve(&n->tx, len, &room) != 1)
+	if (ring_reserve_frame(&n->tx, &f, &room) != 1)
 		return false;
 	frame_fill(room, id, n->sent++, len);
-	ring_commit(&n->tx, len);
+	ring_commit_frame(&n->tx, &f);
 	return true;
 }
 
@@ -258,12 +286,15 @@ pen_send(uint32_t id, unsigned frames, uint32_t len)
 static inline void
 frame_check(struct pen *n, const struct frame *f)
 {
+	struct frame_meta meta;
 	struct mark m;
 
 	assert_true(f->len >= sizeof m);
 	memcpy(&m, f->data, sizeof m);
 	assert_true(m.from < PENS);
 	assert_int_equal(m.len, f->len);
+	meta = frame_meta_of(m.seq);
+	assert_memory_equal(&f->meta, &meta, sizeof meta);
 	assert_true(m.seq >= n->next[m.from]); /* order; no frame twice */
 	for (uint32_t i = sizeof m; i < f->len; i++)
 		if (f->data[i] != (uint8_t)(m.from * 31 + m.seq))

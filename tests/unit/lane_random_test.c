@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "broker/lane_filter.h"
 #include "tests/unit/lane_kit.h"
 
 #define PORTS 6u
@@ -63,9 +64,9 @@ static void
 check(void)
 {
 	for (uint32_t r = 0; r < PORTS; r++) {
-		uint64_t accounted = total(r, LC_RX_FRAMES) +
-				     total(r, LC_RX_DROP_FULL) +
-				     total(r, LC_RX_DROP_DEAD);
+		uint64_t accounted =
+		    total(r, LC_RX_FRAMES) + total(r, LC_RX_DROP_FULL) +
+		    total(r, LC_RX_FILTERED) + total(r, LC_RX_DROP_DEAD);
 
 		assert_int_equal(accounted, model[r].expected);
 		assert_true(model[r].taken <= count(r, LC_RX_FRAMES));
@@ -107,6 +108,21 @@ die(uint32_t id)
 	pens[id].sent = sent;
 }
 
+/*
+ * A filter by the sender of a frame, whose number the test puts where the
+ * address is: frames of half of the others are wanted. Or none.
+ */
+static void
+random_filter(uint32_t id)
+{
+	struct rx_filter f = {.known = true, .mac = UINT64_C(0xffff)};
+
+	for (uint32_t from = 0; from < PORTS; from++)
+		if (roll(2) == 0)
+			f.table[f.uni_count++] = pen_mac(from);
+	lane_filter_set(lane, id, pens[id].epoch, roll(3) == 0 ? NULL : &f);
+}
+
 static void
 step(void)
 {
@@ -121,6 +137,8 @@ step(void)
 		/* Moves away and comes back: nothing is lost. */
 		lane_detach(lane, id, pens[id].epoch, false, counters);
 		assert_int_equal(pen_attach(id), 0);
+	} else if (dice < 12 && model[id].attached) {
+		random_filter(id);
 	} else if (dice < 20 && !model[id].attached) {
 		assert_int_equal(pen_attach(id), 0);
 		model[id].attached = true;
@@ -169,6 +187,7 @@ conservation(uint64_t seed)
 	kit_start("aaaaaa");
 	if (seed % 2 != 0)
 		lane->footprint_bytes = 0; /* rings rewind */
+	meta_every = seed / 2 % 4;
 	for (uint32_t id = 0; id < PORTS; id++)
 		model[id] = (struct model){.letter = 'a', .attached = true};
 	for (int i = 0; i < 6000; i++) {

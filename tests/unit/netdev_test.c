@@ -187,7 +187,7 @@ plan(struct netdev *nd, bool start_phase, struct resources *r)
 		b++;
 	assert_non_null(b->type);
 	rc = resources_check(nd, &e);
-	return rc < 0 ? rc : resources_plan(b, nd, start_phase, r, &e);
+	return rc < 0 ? rc : resources_plan(b, nd, start_phase, NULL, r, &e);
 }
 
 static char *

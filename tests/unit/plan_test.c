@@ -109,11 +109,15 @@ random_graph(struct graph *g)
 
 		(void)snprintf(id, sizeof id, "x%u", n);
 		(void)snprintf(other, sizeof other, "x%u", peer);
-		if (rand() % 3 == 0)
+		if (rand() % 3 == 0) {
 			add_netdev(g, id, n + 1);
-		else
+			/* Refused or not: some netdevs are cards. */
+			if (rand() % 4 == 0)
+				(void)graph_netdev_plug(g, id, other, &e);
+		} else {
 			(void)add_port(
 			    g, id, rand() % 6, rand() % 2 ? other : NULL);
+		}
 	}
 	for (uint32_t i = 0; i < g->count; i++)
 		g->nodes[i].link_up = rand() % 6 != 0;

@@ -61,6 +61,20 @@ some_length(void)
 	}
 }
 
+/* Every other frame has metadata, never the same. */
+static struct frame_meta
+some_meta(void)
+{
+	struct frame_meta m = {0};
+
+	if (roll(2) == 0)
+		return m;
+	m.flags = META_DATA_VALID;
+	m.gso_size = (uint16_t)roll(65536);
+	m.csum_start = (uint16_t)roll(65536);
+	return m;
+}
+
 /* Put frames in until there is no room or there are enough. */
 static void
 fill(struct pipe_pair *r, unsigned frames)
@@ -68,13 +82,14 @@ fill(struct pipe_pair *r, unsigned frames)
 	uint8_t *room;
 
 	while (frames-- > 0) {
-		uint32_t len = some_length();
+		struct frame f = {.len = some_length(), .meta = some_meta()};
+		uint32_t len = f.len;
 
-		if (ring_reserve(&r->tx, len, &room) != 1)
+		if (ring_reserve_frame(&r->tx, &f, &room) != 1)
 			break;
 		for (uint32_t i = 0; i < len; i++)
 			room[i] = (uint8_t)roll(256);
-		ring_commit(&r->tx, len);
+		ring_commit_frame(&r->tx, &f);
 	}
 	(void)ring_publish(&r->tx);
 }
@@ -87,6 +102,14 @@ gather(struct pipe_pair *r, struct frame f[BATCH_FRAMES])
 	while (n < BATCH_FRAMES && ring_next(&r->rx, &f[n]) == 1)
 		n++;
 	return n;
+}
+
+static void
+expect_same(const struct frame *got, const struct frame *f)
+{
+	assert_int_equal(got->len, f->len);
+	assert_memory_equal(&got->meta, &f->meta, sizeof f->meta);
+	assert_memory_equal(got->data, f->data, f->len);
 }
 
 static void
@@ -111,9 +134,7 @@ test_copy_gives_what_was_there_in_order(void **unused)
 			(void)ring_publish(&to.tx);
 			for (int i = 0; i < rc; i++) {
 				assert_int_equal(ring_next(&to.rx, &got), 1);
-				assert_int_equal(got.len, f[done].len);
-				assert_memory_equal(
-				    got.data, f[done++].data, got.len);
+				expect_same(&got, &f[done++]);
 			}
 			/* Now and then the reader leaves something behind. */
 			if (roll(4) != 0 || rc == 0)
@@ -146,7 +167,7 @@ test_rewound_ring_gives_what_was_there_in_order(void **unused)
 		fill(&from, 1 + roll(20));
 		n = gather(&from, f);
 		for (unsigned i = 0; i < n; i++)
-			bytes += ring_record_bytes(f[i].len);
+			bytes += ring_frame_bytes(&f[i]);
 		off = to.tx.pos % BYTES;
 		left = to.tx.pos;
 		skipped = ring_rewind(&to.tx, bytes);
@@ -161,8 +182,7 @@ test_rewound_ring_gives_what_was_there_in_order(void **unused)
 		(void)ring_publish(&to.tx);
 		for (int i = 0; i < rc; i++) {
 			assert_int_equal(ring_next(&to.rx, &got), 1);
-			assert_int_equal(got.len, f[i].len);
-			assert_memory_equal(got.data, f[i].data, got.len);
+			expect_same(&got, &f[i]);
 		}
 		if (roll(4) != 0 || (unsigned)rc < n)
 			(void)ring_release(&to.rx);
@@ -199,7 +219,7 @@ test_full_ring_takes_the_front_and_says_how_many(void **unused)
 
 			/* That one really has no room. */
 			assert_int_equal(
-			    ring_reserve(&to.tx, f[rc].len, &room), 0);
+			    ring_reserve_frame(&to.tx, &f[rc], &room), 0);
 			assert_int_equal(ring_copy(&to.tx, &f[rc], 1), 0);
 			break;
 		}
@@ -230,6 +250,7 @@ test_heads_that_change_after_the_look_are_not_copied(void **unused)
 	for (unsigned i = 0; i < n; i++) {
 		assert_int_equal(ring_next(&to.rx, &got), 1);
 		assert_int_equal(got.len, f[i].len);
+		assert_memory_equal(&got.meta, &f[i].meta, sizeof got.meta);
 	}
 	assert_int_equal(ring_next(&to.rx, &got), 0);
 	pair_end(&from);

@@ -176,7 +176,7 @@ test_bad_members_are_refused(void **state)
 	    {"{ 'struct': 'A', 'data': [] }", "1: members must be an object"},
 	    {"{ 'struct': 'A', 'data': {}, 'if': 'x' }",
 		"1: key 'if' is unknown here (known: struct data base "
-		"counters)"},
+		"counters accept-text)"},
 	    {"{ 'struct': 'A', 'data': { 'B': 'str' } }",
 		"1: bad member name 'B'"},
 	    {"{ 'struct': 'A', 'data': { '-b': 'str' } }",
@@ -239,8 +239,9 @@ test_types_that_do_not_fit_together_are_refused(void **state)
 	     "{ 'struct': 'C', 'data': { 'd': 'D' } }\n"
 	     "{ 'struct': 'D', 'data': { 'e': 'E' } }\n"
 	     "{ 'struct': 'E', 'data': { 'f': ['F'] } }\n"
-	     "{ 'struct': 'F', 'data': { 'g': 'str' } }\n",
-		"1: 'A' is nested too deeply (limit 6)"},
+	     "{ 'struct': 'F', 'data': { 'g': 'G' } }\n"
+	     "{ 'struct': 'G', 'data': { 'h': 'str' } }\n",
+		"1: 'A' is nested too deeply (limit 7)"},
 	};
 
 	(void)state;
@@ -297,6 +298,9 @@ test_bad_unions_are_refused(void **state)
 	    {"{ 'union': 'U', 'base': {}, 'discriminator': 't', "
 	     "'accept-text': 1, 'data': {} }",
 		"1: 'accept-text' is true or false"},
+	    {"{ 'union': 'B', 'base': {}, 'discriminator': 't', "
+	     "'available': 1, 'data': {} }",
+		"1: 'available' is a list of branches"},
 	    {UNION("{ 't': 'E' }", "t", "{ 'a': 'S' }"), ""},
 	};
 

@@ -1,0 +1,175 @@
+/*
+ * backend_nic_queue.c - the queues of a card: chains popped ahead, and which
+ * queue does what.
+ *
+ * Runs in: nic. Trusts: what backend_virtq.c has judged.
+ *
+ * Chains are popped several at once, so that the first bytes of each are on
+ * their way to the cache before they are needed, and kept without the unused
+ * places of struct virtq_chain. What a turn does not need is given back at its
+ * end: between two turns nothing is popped.
+ */
+#include "backends/backend_nic.h"
+
+#include "proto/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- chains --------------------------------------------------------------- */
+
+/* Move what is there to the front. */
+static void
+compact(struct nic_queue *q)
+{
+	unsigned count = q->end - q->at, i;
+	uint32_t base = count ? q->ahead[q->at].first : q->segments;
+
+	memmove(q->ahead, q->ahead + q->at, count * sizeof q->ahead[0]);
+	memmove(q->segment, q->segment + base,
+	    (q->segments - base) * sizeof q->segment[0]);
+	for (i = 0; i < count; i++)
+		q->ahead[i].first -= base;
+	q->segments -= base;
+	q->at = 0;
+	q->end = count;
+}
+
+/* A chain of which one half must be empty. */
+static bool
+keep(struct nic_queue *q, const struct virtq_chain *c, bool in)
+{
+	uint32_t count = in ? c->in_count : c->out_count, i;
+	uint64_t bytes = in ? c->in_bytes : c->out_bytes;
+	struct nic_buffer *b = &q->ahead[q->end];
+	struct virtq_segment *to = q->segment + q->segments;
+
+	if ((in ? c->out_count : c->in_count) != 0 || count == 0)
+		return false;
+	for (i = 0; i < count; i++)
+		to[i] = c->segment[i];
+	/* Header and frame are often apart; the first is on its way. */
+	if (count > 1)
+		__builtin_prefetch(to[1].base, 0);
+	b->first = q->segments;
+	b->count = count;
+	b->bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+	b->id = c->id;
+	b->slots = c->slots;
+	q->segments += count;
+	q->end++;
+	return true;
+}
+
+bool
+nic_queue_fill(struct nic *n, struct nic_queue *q, unsigned want, bool in)
+{
+	unsigned before = q->end - q->at;
+
+	if (want > NIC_AHEAD)
+		want = NIC_AHEAD;
+	if (q->at > 0 && (q->at + want > NIC_AHEAD || nic_queue_is_full(q)))
+		compact(q);
+	while (q->end - q->at < want && !nic_queue_is_full(q)) {
+		if (virtq_pop(&q->vq->q, &n->chain) <= 0)
+			break;
+		if (keep(q, &n->chain, in))
+			continue;
+		virtq_unpop(&q->vq->q, 1, n->chain.slots);
+		nic_queue_break(q, in ? "a receive chain that cannot be written"
+				      : "a transmit chain that cannot be read");
+		break;
+	}
+	return q->end - q->at > before;
+}
+
+bool
+nic_queue_is_full(const struct nic_queue *q)
+{
+	return q->end == NIC_AHEAD ||
+	       q->segments + VIRTQ_SEGMENTS_MAX > NIC_SEGMENTS;
+}
+
+void
+nic_queue_break(struct nic_queue *q, const char *why)
+{
+	q->vq->q.broken = true;
+	q->vq->q.why = why;
+}
+
+void
+nic_queue_show(struct nic_queue *q)
+{
+	if (q->pushed > 0 && virtq_flush(&q->vq->q))
+		vhost_queue_call(q->vq);
+	q->pushed = 0;
+}
+
+void
+nic_queue_done(struct nic *n, struct nic_queue *q)
+{
+	struct virtq *v = &q->vq->q;
+	uint32_t slots = 0;
+	unsigned i;
+
+	for (i = q->at; i < q->end; i++)
+		slots += q->ahead[i].slots;
+	if (q->at < q->end)
+		virtq_unpop(v, q->end - q->at, slots);
+	q->at = q->end = q->segments = 0;
+	nic_queue_show(q);
+	if (v->broken)
+		nic_queue_broken(n, q->vq);
+}
+
+void
+nic_queue_broken(struct nic *n, struct vhost_queue *vq)
+{
+	char text[160];
+
+	if (vq->broken_told)
+		return;
+	snprintf(text, sizeof text, "queue %u: %s", vq->index,
+	    vq->q.why ? vq->q.why : "its driver broke the rules");
+	vhost_queue_broken(&n->dev, vq);
+	n->runs &= ~(UINT64_C(1) << vq->index);
+	nic_sort_queues(n);
+	backend_notice(n->be, "guest", text);
+}
+
+/* --- which does what ------------------------------------------------------ */
+
+static void
+sort_pair(struct nic *n, unsigned pair, bool serves)
+{
+	struct nic_queue *rx = n->rx[pair], *tx = n->tx[pair];
+	struct vhost_queue *vq = n->dev.queue + 2 * pair;
+
+	rx->vq = tx->vq = NULL;
+	if (n->runs >> (2 * pair) & 1 && vq != n->ctrl_vq)
+		rx->vq = vq;
+	if (n->runs >> (2 * pair + 1) & 1)
+		tx->vq = vq + 1;
+	if (rx->vq && serves)
+		n->rx_live[n->rx_count++] = rx;
+	if (tx->vq && serves)
+		n->tx_live[n->tx_count++] = tx;
+}
+
+void
+nic_sort_queues(struct nic *n)
+{
+	int ctrl = net_ctrl_queue(&n->ctrl);
+	unsigned i;
+
+	n->ctrl_vq = NULL;
+	if (ctrl >= 0 && n->runs >> ctrl & 1)
+		n->ctrl_vq = &n->dev.queue[ctrl];
+	n->rx_count = n->tx_count = n->tx_turn = 0;
+	for (i = 0; i < n->ctrl.config.pairs; i++)
+		sort_pair(n, i, i < n->ctrl.pairs);
+	n->tx_armed = true;
+	/* What waits for a queue need not wait for one that is gone. */
+	n->rx_retry = n->rx_blocked;
+	nic_again(n);
+}

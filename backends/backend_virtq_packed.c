@@ -1,0 +1,290 @@
+/*
+ * backend_virtq_packed.c - the device's side of a packed virtqueue.
+ *
+ * Runs in: nic, the process of one VM.
+ * Trusts: its private struct (see backend_virtq.c).
+ *
+ *   driver                              device
+ *   write the chain but its head's      load the head's flags (acquire) [1]
+ *     flags; store these (release) [1]  load the chain
+ *   full fence                     [2]  write buffers, used descriptors
+ *   load device event area         [2]  store the first's flags
+ *   load flags at its used place           (release)                    [3]
+ *     (acquire)                    [3]  full fence                      [4]
+ *   when it waits:                      load driver event area          [4]
+ *   store driver event area        [4]  when it waits (virtq_arm):
+ *   full fence                     [4]  store device event area         [2]
+ *   load flags at its used place        full fence                      [2]
+ *                                       load flags at our avail place
+ *
+ * A batch of used descriptors becomes visible with the flags of its first: the
+ * driver looks at them one after the other and stops at the first that is not
+ * used. They lie at the first slots of their chains, which the device has read.
+ *
+ * Specification: VIRTIO 1.2, section 2.8.
+ */
+#include "backends/backend_virtq_ring.h"
+
+#include <errno.h>
+#include <linux/virtio_ring.h>
+
+#define FLAG_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
+#define FLAG_USED  (1u << VRING_PACKED_DESC_F_USED)
+#define PLACE_WRAP (1u << VRING_PACKED_EVENT_F_WRAP_CTR)
+
+/* Both event areas as one word: they are aligned, so it is one store. */
+#define EVENT_FLAGS_SHIFT 16
+
+/*
+ * A base of 0 says: first slot, wrap counter 0. A front-end that knows split
+ * rings only (user-mode Linux) says it for a new ring too, whose counters start
+ * at 1. In a ring that went round once the last slot was made available with
+ * counter 1, so one that was never available tells a new ring.
+ */
+static bool
+is_new_ring(const struct virtq *q)
+{
+	const struct vring_packed_desc *ring = q->desc;
+	uint16_t flags =
+	    __atomic_load_n(&ring[q->size - 1].flags, __ATOMIC_RELAXED);
+
+	return (flags & (FLAG_AVAIL | FLAG_USED)) == 0;
+}
+
+int
+virtq_packed_start(struct virtq *q, const struct virtq_config *c)
+{
+	uint32_t place = c->base > UINT16_MAX ? c->base >> 16 : c->base;
+
+	q->desc = guest_at_uva(q->memory, c->desc,
+	    (uint64_t)c->size * VIRTQ_DESC_BYTES, VIRTQ_DESC_BYTES);
+	q->avail = guest_at_uva(
+	    q->memory, c->avail, sizeof(struct vring_packed_desc_event), 4);
+	q->used = guest_at_uva(
+	    q->memory, c->used, sizeof(struct vring_packed_desc_event), 4);
+	if (!q->desc || !q->avail || !q->used)
+		return -EINVAL;
+	if (place == 0 && is_new_ring(q))
+		place = PLACE_WRAP;
+	q->avail_wrap = (place & PLACE_WRAP) != 0;
+	q->next_avail = (uint16_t)((place & (PLACE_WRAP - 1)) % c->size);
+	q->used_wrap = q->flushed_wrap = q->avail_wrap;
+	q->next_used = q->flushed_used = q->next_avail;
+	return 0;
+}
+
+/* Forward by `slots` <= size; at the ring's end the counter flips. */
+static inline void
+advance(const struct virtq *q, uint16_t *at, bool *wrap, uint32_t slots)
+{
+	uint32_t to = *at + slots;
+
+	if (to >= q->size) {
+		to -= q->size;
+		*wrap = !*wrap;
+	}
+	*at = (uint16_t)to;
+}
+
+/* Second words of a descriptor: len, id, flags. */
+static inline uint16_t
+flags_of(uint64_t word)
+{
+	return (uint16_t)(word >> 48);
+}
+
+static inline uint64_t
+word_of(uint32_t len, uint16_t id, uint16_t flags)
+{
+	return len | (uint64_t)id << 32 | (uint64_t)flags << 48;
+}
+
+/* The second word of the next head, if it is available; else 0. */
+static inline bool
+available(const struct virtq *q, uint64_t *word)
+{
+	const virtq_word *ring = q->desc;
+	uint16_t flags;
+
+	if (virtq_held(q) == q->size)
+		return false;
+	*word = __atomic_load_n(
+	    &ring[2 * (size_t)q->next_avail + 1], __ATOMIC_ACQUIRE); /* [1] */
+	flags = flags_of(*word);
+	return ((flags & FLAG_AVAIL) != 0) == q->avail_wrap &&
+	       ((flags & FLAG_USED) != 0) != q->avail_wrap;
+}
+
+/*
+ * All of a table, in its order: NEXT means nothing there, and drivers leave it
+ * and the ring's flags set.
+ */
+static int
+walk_table(struct virtq *q, struct virtq_chain *c, uint64_t gpa, uint32_t len)
+{
+	struct virtq_table table;
+	uint64_t word[2];
+	uint16_t flags;
+	uint32_t i;
+	int rc;
+
+	rc = virtq_table_open(q, &table, gpa, len);
+	for (i = 0; rc == 0 && i < table.count; i++) {
+		rc = virtq_table_load(q, &table, i, word);
+		if (rc < 0)
+			break;
+		flags = flags_of(word[1]);
+		if ((flags & VRING_DESC_F_INDIRECT) != 0)
+			rc = virtq_break(q, "a table in a table");
+		else
+			rc = virtq_add(q, c, word[0], (uint32_t)word[1],
+			    (flags & VRING_DESC_F_WRITE) != 0);
+	}
+	return rc;
+}
+
+/*
+ * Walk a chain from its head, which is loaded. Returns its slots and the last
+ * descriptor's second word, or -EPROTO.
+ */
+static __attribute__((noinline)) int
+walk(struct virtq *q, struct virtq_chain *c, uint64_t addr, uint64_t *word)
+{
+	const volatile virtq_word *ring = q->desc;
+	uint32_t left = q->size - virtq_held(q), slots = 0;
+	size_t at = q->next_avail;
+	uint16_t flags;
+	int rc;
+
+	virtq_chain_begin(c);
+	for (;;) {
+		flags = flags_of(*word);
+		if ((flags & VRING_DESC_F_INDIRECT) != 0)
+			rc = walk_table(q, c, addr, (uint32_t)*word);
+		else
+			rc = virtq_add(q, c, addr, (uint32_t)*word,
+			    (flags & VRING_DESC_F_WRITE) != 0);
+		if (rc < 0)
+			return rc;
+		slots++;
+		if ((flags & VRING_DESC_F_NEXT) == 0)
+			return (int)slots;
+		if (slots == left)
+			return virtq_break(q, "a chain that does not end");
+		at = at + 1 == q->size ? 0 : at + 1;
+		addr = ring[2 * at];
+		*word = ring[2 * at + 1];
+	}
+}
+
+int
+virtq_packed_pop(struct virtq *q, struct virtq_chain *chain)
+{
+	const volatile virtq_word *ring = q->desc;
+	uint64_t addr, word;
+	uint16_t flags;
+	int slots = 1;
+
+	if (!available(q, &word))
+		return 0;
+	addr = ring[2 * (size_t)q->next_avail];
+	flags = flags_of(word);
+	if ((flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) != 0 ||
+	    !virtq_chain_single(q, chain, addr, (uint32_t)word,
+		(flags & VRING_DESC_F_WRITE) != 0)) {
+		slots = walk(q, chain, addr, &word);
+		if (slots < 0)
+			return slots;
+	}
+	virtq_chain_fetch(chain);
+	chain->id = (uint16_t)(word >> 32); /* the last one's */
+	chain->slots = (uint16_t)slots;
+	advance(q, &q->next_avail, &q->avail_wrap, (uint32_t)slots);
+	q->in_flight += (uint32_t)slots;
+	return 1;
+}
+
+void
+virtq_packed_unpop(struct virtq *q, uint32_t slots)
+{
+	/* Back by n is forward by size - n, with one flip less. */
+	q->avail_wrap = !q->avail_wrap;
+	advance(q, &q->next_avail, &q->avail_wrap, q->size - slots);
+}
+
+void
+virtq_packed_push(
+    struct virtq *q, uint16_t id, uint16_t slots, uint32_t written)
+{
+	virtq_word *ring = q->desc;
+	size_t at = 2 * (size_t)q->next_used + 1;
+	uint16_t flags = 0;
+
+	if (q->used_wrap)
+		flags = FLAG_AVAIL | FLAG_USED;
+	if (written > 0)
+		flags |= VRING_DESC_F_WRITE;
+	if (q->unflushed == 0) {
+		/* The first: not used before virtq_flush says so. */
+		q->pending = word_of(written, id, flags);
+	} else {
+		ring[at] = word_of(written, id, flags);
+	}
+	advance(q, &q->next_used, &q->used_wrap, slots);
+}
+
+/* Is the driver's event among the slots from `old` to `new`? */
+static bool
+passed(const struct virtq *q, uint16_t old, uint16_t event, bool event_wrap)
+{
+	uint16_t new = q->next_used;
+
+	if (new <= old)
+		old = (uint16_t)(old - q->size);
+	if (event_wrap != q->used_wrap)
+		event = (uint16_t)(event - q->size);
+	return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
+}
+
+bool
+virtq_packed_flush(struct virtq *q)
+{
+	virtq_word *ring = q->desc;
+	uint16_t old = q->flushed_used;
+	uint32_t word, how;
+
+	/* [3] Its length and id with it: an aligned word is one store. */
+	__atomic_store_n(
+	    &ring[2 * (size_t)old + 1], q->pending, __ATOMIC_RELEASE);
+	q->flushed_used = q->next_used;
+	q->flushed_wrap = q->used_wrap;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* [4] */
+	word = __atomic_load_n((uint32_t *)q->avail, __ATOMIC_RELAXED);
+	how = word >> EVENT_FLAGS_SHIFT;
+	if (how == VRING_PACKED_EVENT_FLAG_DESC && q->event_idx)
+		return passed(q, old, (uint16_t)(word & (PLACE_WRAP - 1)),
+		    (word & PLACE_WRAP) != 0);
+	return how != VRING_PACKED_EVENT_FLAG_DISABLE;
+}
+
+bool
+virtq_packed_arm(struct virtq *q)
+{
+	uint32_t word = VRING_PACKED_EVENT_FLAG_ENABLE;
+	uint64_t ignored;
+
+	if (q->event_idx)
+		word = q->next_avail | (q->avail_wrap ? PLACE_WRAP : 0) |
+		       VRING_PACKED_EVENT_FLAG_DESC << EVENT_FLAGS_SHIFT;
+	__atomic_store_n((uint32_t *)q->used, word, __ATOMIC_RELAXED); /* [2] */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);                       /* [2] */
+	return available(q, &ignored);
+}
+
+void
+virtq_packed_disarm(struct virtq *q)
+{
+	uint32_t word = VRING_PACKED_EVENT_FLAG_DISABLE << EVENT_FLAGS_SHIFT;
+
+	__atomic_store_n((uint32_t *)q->used, word, __ATOMIC_RELAXED);
+}
