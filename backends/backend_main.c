@@ -159,7 +159,7 @@ main(void)
 
 	confine_begin(backend_type.name);
 	be->type = &backend_type;
-	be->bell = be->again = -1;
+	be->bell = -1;
 	find_resources(be);
 	greet(be);
 	set_up(be);

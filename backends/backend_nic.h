@@ -86,13 +86,12 @@ struct nic {
 	unsigned takes;     /* enum offload bits, as told */
 
 	/* turns */
-	int again; /* owned: an eventfd that is always readable */
-	struct watch *again_watch; /* owned: on = another turn at once */
-	bool tx_full;              /* the ring to the lane is: room() is due */
-	bool ctrl_more;            /* commands are left for the next turn */
-	bool rx_blocked;           /* frames() took less: a kick is due */
-	bool rx_retry;             /* but need not wait any more */
-	bool rx_stuck;             /* the frame at the front never fits */
+	struct again *again; /* owned: on = another turn at once */
+	bool tx_full;        /* the ring to the lane is: room() is due */
+	bool ctrl_more;      /* commands are left for the next turn */
+	bool rx_blocked;     /* frames() took less: a kick is due */
+	bool rx_retry;       /* but need not wait any more */
+	bool rx_stuck;       /* the frame at the front never fits */
 	uint64_t rx_frames, rx_bytes; /* delivered and not yet counted */
 	struct timer *stuck;          /* owned: for how long it did not fit */
 	struct nic_pace pace;

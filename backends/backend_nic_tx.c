@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Batches of one turn, over all queues. */
-#define TURN_BATCHES 4u
+#define TURN_BATCHES 8u
 
 /* The header before a frame: what of it counts is in the first ten bytes. */
 union head {

@@ -17,8 +17,7 @@
  * Sleeping: while batches come faster than SPIN_NS, an empty ring is looked at
  * again for that long, yielding the CPU in between, before the bell is armed;
  * not when others want the CPU, which a slow yield shows.
- * "Again" is a descriptor that is always readable: watched, it makes the loop
- * turn; the loop's other descriptors have their turn in each round.
+ * The loop's descriptors have their turn between two batches.
  */
 #include "backends/backend_state.h"
 
@@ -30,7 +29,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 
 #include "gen/control.h"
@@ -62,7 +60,7 @@ map_port(int fd, size_t bytes, bool writable, void **out)
 }
 
 static void bell_readable(void *self, unsigned events);
-static void again_ready(void *self, unsigned events);
+static void again_ready(void *self);
 static void stall_expired(void *self);
 
 int
@@ -88,13 +86,10 @@ backend_rings_open(
 	ring_tx_attach(&be->tx, be->own_mem, be->peer_mem, be->ring_bytes);
 	ring_rx_attach(&be->rx, be->own_mem, be->peer_mem, be->ring_bytes);
 	be->offload = offload_new();
-	be->again = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	be->again = again_new(be->loop, again_ready, be);
 	be->bell_watch = watch_new(be->loop, bell, 0, bell_readable, be);
 	be->stall = timer_new(be->loop, stall_expired, be);
-	if (be->again >= 0)
-		be->again_watch =
-		    watch_new(be->loop, be->again, 0, again_ready, be);
-	if (!be->bell_watch || !be->stall || !be->again_watch || !be->offload)
+	if (!be->bell_watch || !be->stall || !be->again || !be->offload)
 		rc = err_set(err, -ENOMEM, "out of memory or descriptors");
 out:
 	fd_close(&own_fd);
@@ -106,10 +101,9 @@ void
 backend_rings_close(struct backend *be)
 {
 	watch_free(ptr_take(be->bell_watch));
-	watch_free(ptr_take(be->again_watch));
+	again_free(ptr_take(be->again));
 	timer_free(ptr_take(be->stall));
 	offload_free(ptr_take(be->offload));
-	fd_close(&be->again);
 	fd_close(&be->bell);
 	if (be->own_mem)
 		sys_unmap(ptr_take(be->own_mem), port_bytes(be->ring_bytes));
@@ -124,7 +118,7 @@ backend_rings_start(struct backend *be)
 	/* A bell may have been lost with whoever was here before us. */
 	bell_ring(be->bell);
 	/* The first turn looks at the ring and arms the bell. */
-	watch_set(be->again_watch, WATCH_READ);
+	again_set(be->again, true);
 	return 0;
 }
 
@@ -223,14 +217,22 @@ backend_reserve_meta(struct backend *be, uint32_t len,
 	return rc;
 }
 
+/* Show what was committed since the last time, and count it. */
+static void
+publish(struct backend *be)
+{
+	backend_count(be, BC_IN_FRAMES, be->tx.batch);
+	backend_count(be, BC_IN_BYTES, be->unflushed_bytes);
+	be->unflushed_bytes = 0;
+	be->bell_due |= ring_publish(&be->tx);
+}
+
 static void
 committed(struct backend *be, uint32_t len)
 {
-	backend_count(be, BC_IN_FRAMES, 1);
-	backend_count(be, BC_IN_BYTES, len);
 	be->unflushed_bytes += len;
 	if (be->unflushed_bytes >= BATCH_BYTES || be->tx.batch >= BATCH_FRAMES)
-		backend_flush(be);
+		publish(be);
 }
 
 void
@@ -254,9 +256,11 @@ backend_commit_meta(
 void
 backend_flush(struct backend *be)
 {
-	be->unflushed_bytes = 0;
-	if (ring_publish(&be->tx))
-		bell_ring(be->bell);
+	publish(be);
+	if (!be->bell_due)
+		return;
+	be->bell_due = false;
+	bell_ring(be->bell);
 }
 
 void
@@ -482,14 +486,14 @@ rest(struct backend *be)
 	int rc;
 
 	if (may_spin(be)) {
-		watch_set(be->again_watch, WATCH_READ);
+		again_set(be->again, true);
 		(void)sched_yield();
 		return;
 	}
 	rc = ring_arm(&be->rx);
 	if (rc < 0)
 		lane_fault("lane: impossible producer position");
-	watch_set(be->again_watch, rc ? WATCH_READ : 0);
+	again_set(be->again, rc != 0);
 }
 
 static void
@@ -508,14 +512,14 @@ pump(struct backend *be)
 		}
 		be->blocked = !give(be);
 		if (be->blocked) {
-			watch_set(be->again_watch, 0);
+			again_set(be->again, false);
 			return;
 		}
 		if (ring_release(&be->rx))
 			bell_ring(be->bell);
 	}
 	note_gap(be);
-	watch_set(be->again_watch, WATCH_READ);
+	again_set(be->again, true);
 }
 
 void
@@ -528,13 +532,12 @@ backend_more(struct backend *be)
 }
 
 static void
-again_ready(void *self, unsigned events)
+again_ready(void *self)
 {
 	struct backend *be = self;
 
-	(void)events;
 	if (be->blocked)
-		watch_set(be->again_watch, 0);
+		again_set(be->again, false);
 	else
 		pump(be);
 }

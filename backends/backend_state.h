@@ -65,12 +65,12 @@ struct backend {
 	struct ring_rx rx;
 	int bell;                 /* owned */
 	struct watch *bell_watch; /* owned */
-	int again; /* owned: an eventfd that is always readable */
-	struct watch *again_watch; /* owned: on = another turn at once */
-	struct timer *stall;       /* owned: the ring to the lane is full */
-	uint64_t stall_cons;       /* how far the lane was when it was set */
-	bool full;                 /* reserve said 0; room() is due */
+	struct again *again;      /* owned: on = another turn at once */
+	struct timer *stall;      /* owned: the ring to the lane is full */
+	uint64_t stall_cons;      /* how far the lane was when it was set */
+	bool full;                /* reserve said 0; room() is due */
 	bool stall_told;
+	bool bell_due;            /* published, and the lane wants to know */
 	uint32_t unflushed_bytes; /* committed since the last publish */
 
 	/* frames for outside: a batch that is not all taken yet */

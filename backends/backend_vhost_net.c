@@ -77,7 +77,7 @@ buffers_offset(const struct vhost_net *n, unsigned i)
 }
 
 static void call_ready(void *self, unsigned events);
-static void again_ready(void *self, unsigned events);
+static void again_ready(void *self);
 
 static int
 open_memory(struct vhost_net *n)
@@ -103,12 +103,11 @@ open_descriptors(struct vhost_net *n)
 			return -EMFILE;
 	}
 	n->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	n->again = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (n->call < 0 || n->again < 0)
+	if (n->call < 0)
 		return -EMFILE;
 	n->call_watch = watch_new(l, n->call, 0, call_ready, n);
-	n->again_watch = watch_new(l, n->again, 0, again_ready, n);
-	return n->call_watch && n->again_watch ? 0 : -ENOMEM;
+	n->again = again_new(l, again_ready, n);
+	return n->call_watch && n->again ? 0 : -ENOMEM;
 }
 
 int
@@ -127,7 +126,7 @@ vhost_net_new(struct backend *be, unsigned pairs,
 	n->broken = broken;
 	n->self = self;
 	n->pairs = pairs;
-	n->memfd = n->call = n->again = -1;
+	n->memfd = n->call = -1;
 	n->queue = calloc(2 * pairs, sizeof *n->queue);
 	for (i = 0; n->queue && i < 2 * pairs; i++)
 		n->queue[i].kick = -1;
@@ -148,12 +147,11 @@ vhost_net_free(struct vhost_net *n)
 	if (!n)
 		return;
 	watch_free(n->call_watch);
-	watch_free(n->again_watch);
+	again_free(n->again);
 	for (i = 0; n->queue && i < 2 * n->pairs; i++)
 		fd_close(&n->queue[i].kick);
 	free(n->queue);
 	fd_close(&n->call);
-	fd_close(&n->again);
 	fd_close(&n->memfd);
 	sys_unmap(n->memory, n->bytes);
 	free(n);
@@ -214,7 +212,7 @@ void
 net_soon(struct vhost_net *n)
 {
 	n->soon = true;
-	watch_set(n->again_watch, WATCH_READ);
+	again_set(n->again, true);
 }
 
 int
@@ -298,7 +296,7 @@ turn(struct vhost_net *n)
 	if (n->fault) {
 		n->running = false;
 		watch_set(n->call_watch, 0);
-		watch_set(n->again_watch, 0);
+		again_set(n->again, false);
 		n->broken(n->self, n->fault);
 		return;
 	}
@@ -308,7 +306,7 @@ turn(struct vhost_net *n)
 	else if (!n->held)
 		rest(n);
 	if (!n->soon)
-		watch_set(n->again_watch, 0);
+		again_set(n->again, false);
 }
 
 static void
@@ -325,9 +323,8 @@ call_ready(void *self, unsigned events)
 }
 
 static void
-again_ready(void *self, unsigned events)
+again_ready(void *self)
 {
-	(void)events;
 	turn(self);
 }
 
@@ -388,5 +385,5 @@ vhost_net_run(struct vhost_net *n, uint64_t features)
 	backend_takes(n->be, n->takes);
 	n->running = true;
 	watch_set(n->call_watch, WATCH_READ);
-	watch_set(n->again_watch, WATCH_READ);
+	again_set(n->again, true);
 }

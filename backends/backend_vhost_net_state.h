@@ -53,8 +53,9 @@ struct vhost_net {
 	void *memory;
 	size_t bytes;
 	unsigned pairs;
-	int call, again;                        /* owned */
-	struct watch *call_watch, *again_watch; /* owned */
+	int call; /* owned, as the next two */
+	struct watch *call_watch;
+	struct again *again;
 	uint64_t features;
 	unsigned takes; /* enum offload bits */
 	bool running;

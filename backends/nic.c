@@ -28,7 +28,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -49,8 +48,8 @@
 void
 nic_again(struct nic *n)
 {
-	if (n->again_watch)
-		watch_set(n->again_watch, WATCH_READ);
+	if (n->again)
+		again_set(n->again, true);
 }
 
 static void
@@ -137,13 +136,12 @@ take_turn(struct nic *n)
 	busy = nic_tx_turn(n);
 	if (busy)
 		note_frames(&n->pace);
-	watch_set(n->again_watch, busy || !may_sleep(n) ? WATCH_READ : 0);
+	again_set(n->again, busy || !may_sleep(n));
 }
 
 static void
-again_ready(void *self, unsigned events)
+again_ready(void *self)
 {
-	(void)events;
 	take_turn(self);
 }
 
@@ -322,7 +320,7 @@ nic_open(void *self, struct backend *be, const void *options, struct err *err)
 
 	n->be = be;
 	n->opts = options;
-	n->socket = n->again = -1;
+	n->socket = -1;
 	rc = nic_config(n->opts, &config, err);
 	if (rc < 0)
 		return rc;
@@ -331,11 +329,9 @@ nic_open(void *self, struct backend *be, const void *options, struct err *err)
 	offer(n);
 	vhost_dev_init(&n->dev, l, &n->ops, n);
 	n->head_bytes = net_ctrl_header_bytes(&n->ctrl);
-	n->again = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	n->stuck = timer_new(l, stuck_expired, n);
-	if (n->again >= 0)
-		n->again_watch = watch_new(l, n->again, 0, again_ready, n);
-	if (!n->stuck || !n->again_watch || make_queues(n) < 0)
+	n->again = again_new(l, again_ready, n);
+	if (!n->stuck || !n->again || make_queues(n) < 0)
 		return err_set(err, -ENOMEM, "out of memory or descriptors");
 	return nic_peer_open(n, err);
 }
@@ -391,9 +387,8 @@ nic_close(void *self)
 
 	vhost_dev_fini(&n->dev);
 	nic_peer_close(n);
-	watch_free(ptr_take(n->again_watch));
+	again_free(ptr_take(n->again));
 	timer_free(ptr_take(n->stuck));
-	fd_close(&n->again);
 	for (i = 0; i < NET_PAIRS_MAX; i++) {
 		free(ptr_take(n->rx[i]));
 		free(ptr_take(n->tx[i]));

@@ -20,7 +20,6 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 /* A LanePort takes at most 16 bytes and 9 for each counter on the wire. */
 #define STATS_PORTS_MAX (CHAN_BYTES_MAX / (16u + 9u * LC_COUNT) - 1u)
@@ -32,7 +31,7 @@ turn(struct lane_process *lp)
 {
 	uint64_t wait_ns = lane_turn(lp->lane);
 
-	watch_set(lp->again_watch, wait_ns == 0 ? WATCH_READ : 0);
+	again_set(lp->again, wait_ns == 0);
 	if (wait_ns != 0 && wait_ns != LANE_SLEEP)
 		timer_set_ns(lp->alarm, wait_ns);
 	else if (timer_pending(lp->alarm))
@@ -40,9 +39,8 @@ turn(struct lane_process *lp)
 }
 
 static void
-again_readable(void *self, unsigned events)
+again_ready(void *self)
 {
-	(void)events;
 	turn(self);
 }
 
@@ -260,16 +258,13 @@ static const struct chan_ops chan_ops = {
 int
 lane_process_init(struct lane_process *lp, struct loop *loop, int control)
 {
-	*lp = (struct lane_process){.loop = loop, .again = -1};
+	*lp = (struct lane_process){.loop = loop};
 	lp->chan = chan_new(loop, control, true, &chan_ops, lp);
 	lp->lane = lane_new(&ops, lp);
 	lp->alarm = timer_new(loop, alarm_expired, lp);
-	lp->again = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (lp->again >= 0)
-		lp->again_watch =
-		    watch_new(loop, lp->again, 0, again_readable, lp);
+	lp->again = again_new(loop, again_ready, lp);
 	if (lp->chan != NULL && lp->lane != NULL && lp->alarm != NULL &&
-	    lp->again_watch != NULL)
+	    lp->again != NULL)
 		return 0;
 	lane_process_fini(lp);
 	return -ENOMEM;
@@ -281,8 +276,7 @@ lane_process_fini(struct lane_process *lp)
 	lane_free(ptr_take(lp->lane));
 	chan_free(ptr_take(lp->chan));
 	timer_free(ptr_take(lp->alarm));
-	watch_free(ptr_take(lp->again_watch));
-	fd_close(&lp->again);
+	again_free(ptr_take(lp->again));
 }
 
 void

@@ -18,9 +18,7 @@ struct lane_process {
 	struct lane *lane;   /* owned */
 	struct chan *chan;   /* owned; NULL while the broker is replaced */
 	struct timer *alarm; /* owned: a hold or a mute ends */
-	/* Always readable; watched while there is work left over. */
-	int again;                 /* owned */
-	struct watch *again_watch; /* owned */
+	struct again *again; /* owned: on while there is work left over */
 };
 
 /*

@@ -66,6 +66,13 @@ struct timer {
 	bool pending;         /* in the loop's list */
 };
 
+struct again {
+	struct event event; /* owned, in the loop's base; has no descriptor */
+	void (*turn)(void *self);
+	void *self;
+	bool on;
+};
+
 struct onsig {
 	struct event event; /* owned, in the loop's base */
 	void (*caught)(void *self);
@@ -156,6 +163,67 @@ watch_free(struct watch *w)
 	(void)event_del(&w->reads);
 	(void)event_del(&w->writes);
 	free(w);
+}
+
+/* --- another turn --------------------------------------------------------- */
+
+/* A time that is over already: the loop looks at its descriptors without
+ * waiting, and then at this. */
+static void
+again_add(struct again *a)
+{
+	static const struct timeval now;
+
+	BUG_ON(event_add(&a->event, &now) != 0);
+}
+
+static void
+again_fired(evutil_socket_t fd, short what, void *arg)
+{
+	struct again *a = arg;
+
+	(void)fd;
+	(void)what;
+	/* Before: it may turn this off, or free it. */
+	again_add(a);
+	a->turn(a->self);
+}
+
+struct again *
+again_new(struct loop *l, void (*turn)(void *self), void *self)
+{
+	struct again *a = calloc(1, sizeof *a);
+
+	if (a == NULL)
+		return NULL;
+	a->turn = turn;
+	a->self = self;
+	if (event_assign(&a->event, l->base, -1, 0, again_fired, a) != 0) {
+		free(a);
+		return NULL;
+	}
+	return a;
+}
+
+void
+again_set(struct again *a, bool on)
+{
+	if (a->on == on)
+		return;
+	a->on = on;
+	if (on)
+		again_add(a);
+	else
+		(void)event_del(&a->event);
+}
+
+void
+again_free(struct again *a)
+{
+	if (a == NULL)
+		return;
+	(void)event_del(&a->event);
+	free(a);
 }
 
 /* --- timers --------------------------------------------------------------- */

@@ -15,6 +15,7 @@ struct loop;
 struct watch; /* readiness of one descriptor */
 struct timer; /* one-shot */
 struct onsig; /* one signal */
+struct again; /* another turn of the loop, at once */
 
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 
@@ -38,6 +39,15 @@ void timer_set_ns(struct timer *t, uint64_t after_ns); /* replaces */
 void timer_stop(struct timer *t);
 bool timer_pending(const struct timer *t);
 void timer_free(struct timer *t);
+
+/*
+ * again_new - while it is on, `turn` is called once in each turn of the loop,
+ * beside everything that is ready, and the loop does not sleep. It is off at
+ * first. No system call is made for it.
+ */
+struct again *again_new(struct loop *l, void (*turn)(void *self), void *self);
+void again_set(struct again *a, bool on);
+void again_free(struct again *a);
 
 struct onsig *onsig_new(
     struct loop *l, int signo, void (*caught)(void *self), void *self);

@@ -93,7 +93,7 @@ kit_init(struct kit *k, size_t ring_bytes)
 	k->look = timer_new(k->loop, kit_look, k);
 	k->be.loop = k->loop;
 	k->be.type = &backend_type;
-	k->be.bell = k->be.again = -1;
+	k->be.bell = -1;
 	k->be.ring_bytes = ring_bytes;
 	for (i = 0; i < (int)LAUNCH_RESOURCES; i++)
 		k->be.resource[i] = -1;

@@ -324,6 +324,71 @@ test_freeing_nothing_is_allowed(void **state)
 	loop_free(NULL);
 }
 
+/* --- another turn --------------------------------------------------------- */
+
+static struct again *turns;
+
+static void
+take_turn(void *self)
+{
+	(void)self;
+	if (++calls == 5)
+		again_set(turns, false);
+}
+
+/* The descriptor that became ready in between has had its turn. */
+static void
+heard_between(void *self, unsigned events)
+{
+	(void)self;
+	seen |= events;
+	assert_in_range(calls, 1, 999);
+	again_free(ptr_take(turns));
+	loop_stop(loop, 0);
+}
+
+static void
+turn_and_write(void *self)
+{
+	(void)self;
+	if (++calls == 1)
+		assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_in_range(calls, 1, 1000);
+}
+
+static void
+time_is_up(void *self)
+{
+	(void)self;
+	loop_stop(loop, 0);
+}
+
+static void
+test_again_turns_until_it_is_off(void **state)
+{
+	(void)state;
+	turns = again_new(loop, take_turn, NULL);
+	assert_non_null(turns);
+	again_set(turns, true);
+	again_set(turns, true);
+	timers[0] = timer_new(loop, time_is_up, NULL);
+	timer_set_ns(timers[0], 20 * MS);
+	loop_run(loop);
+	assert_int_equal(calls, 5);
+	again_free(ptr_take(turns));
+}
+
+static void
+test_again_lets_descriptors_have_their_turn(void **state)
+{
+	(void)state;
+	turns = again_new(loop, turn_and_write, NULL);
+	watch = watch_new(loop, fds[0], WATCH_READ, heard_between, NULL);
+	again_set(turns, true);
+	loop_run(loop);
+	assert_int_equal(seen, WATCH_READ);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -343,6 +408,8 @@ main(void)
 	    TEST(test_idle_loop_does_not_tick),
 	    TEST(test_signal_is_caught_in_the_loop),
 	    TEST(test_freeing_nothing_is_allowed),
+	    TEST(test_again_turns_until_it_is_off),
+	    TEST(test_again_lets_descriptors_have_their_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

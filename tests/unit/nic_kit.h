@@ -15,6 +15,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
