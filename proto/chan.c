@@ -327,7 +327,8 @@ readable(struct chan *c)
 		if (got == -EAGAIN)
 			return;
 		if (got <= 0) {
-			end(c, (int)got);
+			/* Reset: it ended and had not read all. */
+			end(c, got == -ECONNRESET ? 0 : (int)got);
 			return;
 		}
 		c->gone = &gone;

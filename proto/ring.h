@@ -271,10 +271,10 @@ ring_tx_room_(struct ring_tx *r, uint64_t total)
 static inline void
 ring_tx_fetch_(const struct ring_tx *r, uint64_t bytes)
 {
-	uint64_t at = r->pos + RING_FETCH_BYTES, end = at + bytes;
+	uint64_t at = r->pos + RING_FETCH_BYTES, i;
 
-	for (; at < end; at += 64)
-		RING_FETCH_TO_WRITE(r->data + (at & (r->size - 1)));
+	for (i = 0; i < bytes; i += 64)
+		RING_FETCH_TO_WRITE(r->data + ((at + i) & (r->size - 1)));
 }
 
 /* Room for a frame of at most `len` bytes behind a head of `head`. */

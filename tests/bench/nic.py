@@ -20,7 +20,7 @@ DPDK, GUESTS = 0.7, 3.0
 LINEAR = 2.0
 HUGE_PAGES = 160  # of 2 MiB: 48 for each testpmd, and a reserve
 HUGE = "/proc/sys/vm/nr_hugepages"
-MEGABYTES = 128  # from guest to guest
+MEGABYTES = 512  # from guest to guest
 MACS = ("52:54:00:76:75:01", "52:54:00:76:75:02")
 
 
@@ -110,14 +110,11 @@ def transfer(machines, between):
         m.run(f"ip addr add 10.9.0.{i + 1}/24 dev eth0")
     one, two = machines
     two.run("ping -c 1 -W 10 10.9.0.1", 30)
-    one.start(f"dd if=/dev/zero bs=65536 count={MEGABYTES * 16} 2>/dev/null | "
-              "nc -l -p 9000")
+    one.start(f"pour send 9000 {MEGABYTES << 20}")
     pids = [m.proc.pid for m in machines]
     begun, mine = cpu_s(pids + between), cpu_s(between)
     start = time.monotonic()
-    # nc would leave at the end of its input: this one has none.
-    got = two.run("mkfifo /tmp/f && exec 3<>/tmp/f && "
-                  "nc 10.9.0.1 9000 <&3 | wc -c", 240)
+    got = two.run("pour take 10.9.0.1 9000", 240)
     took = time.monotonic() - start
     size = int(got.split()[-1])
     assert size == MEGABYTES << 20, size

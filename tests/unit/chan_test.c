@@ -463,6 +463,18 @@ test_half_shut_peer_is_noticed(void **state)
 	finish();
 }
 
+/* The kernel says ECONNRESET then; it is an end like any other. */
+static void
+test_peer_that_dies_without_having_read_has_ended(void **state)
+{
+	(void)state;
+	start(0);
+	assert_int_equal(chan_send(fx.chan, "unread", 6, NULL, 0), 0);
+	fd_close(&fx.peer);
+	expect_fault(0);
+	finish();
+}
+
 static void
 test_peer_that_dies_with_a_queue_behind_it_frees_it(void **state)
 {
@@ -533,6 +545,7 @@ main(void)
 	    cmocka_unit_test(test_sending_refuses_what_no_peer_would_take),
 	    cmocka_unit_test(test_sending_to_a_gone_peer_is_an_error),
 	    cmocka_unit_test(test_half_shut_peer_is_noticed),
+	    cmocka_unit_test(test_peer_that_dies_without_having_read_has_ended),
 	    cmocka_unit_test(
 		test_peer_that_dies_with_a_queue_behind_it_frees_it),
 	    cmocka_unit_test(test_receive_ends_at_its_deadline),
