@@ -100,7 +100,7 @@ SCHEMA    := $(sort $(wildcard schema/*.json))
 BIN := $(BUILD)/bin
 LIBEXEC := $(BUILD)/libexec
 PROGRAMS := $(BIN)/bulkheadd $(LIBEXEC)/bulkhead-broker $(LIBEXEC)/bulkhead-lane \
-	$(addprefix $(LIBEXEC)/bulkhead-,$(BACKENDS))
+	$(LIBEXEC)/bulkhead-bridge-helper $(addprefix $(LIBEXEC)/bulkhead-,$(BACKENDS))
 
 MANUALS := $(patsubst docs/%,$(BUILD)/man/%,$(sort $(wildcard docs/*.[1-8])))
 
@@ -169,6 +169,14 @@ $(LIBEXEC)/bulkhead-lane: $(BUILD)/obj/broker/lane_main.o $(LIB)/liblane.a $(BAS
 	$(call say,LD)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(LINK) -o $@ $^ $(BASE_LD)
+
+# It may be set-uid: nothing of ours is linked to it, and no library but libc.
+HELPER_O := $(call objs,$(wildcard contrib/bridge-helper/*.c))
+$(HELPER_O): OUR_CPPFLAGS += -DBRIDGE_CONF='"$(sysconfdir)/bulkhead/bridge.conf"'
+$(LIBEXEC)/bulkhead-bridge-helper: $(HELPER_O)
+	$(call say,LD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $^
 
 $(addprefix $(LIBEXEC)/bulkhead-,$(BACKENDS)): $(LIBEXEC)/bulkhead-%: \
 	$(BUILD)/obj/backends/%.o $(BUILD)/obj/backends/backend_main.o $(LIB)/libbackend.a $(BASE_LIBS)
@@ -255,7 +263,7 @@ run: all
 
 # --- looking at the source ----------------------------------------------------------
 OUR_C = $(sort $(wildcard proto/*.[ch] schema/*.[ch] sandbox/*.[ch] broker/*.[ch] \
-	backends/*.[ch] tests/*/*.[ch]))
+	backends/*.[ch] contrib/*/*.[ch] tests/*/*.[ch]))
 format:
 	clang-format -i $(OUR_C)
 tidy: $(BUILD)/gen/stamp

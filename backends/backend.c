@@ -239,15 +239,28 @@ backend_info(struct backend *be, const char *fmt, ...)
 	va_end(ap);
 }
 
-void
-backend_reconnect(struct backend *be, unsigned index)
+static void
+reconnect(struct backend *be, const struct ctl_reconnect *m)
 {
-	be->reconnect_index = index;
+	be->reconnect_index = m->index;
 	/* Also without a broker: the type hears of it and tries again. */
 	timer_set_ns(be->reconnect, RECONNECT_ANSWER_NS);
 	if (be->control)
-		(void)ctl_send_reconnect(
-		    be->control, 0, &(struct ctl_reconnect){.index = index});
+		(void)ctl_send_reconnect(be->control, 0, m);
+}
+
+void
+backend_reconnect(struct backend *be, unsigned index)
+{
+	reconnect(be, &(struct ctl_reconnect){.index = index});
+}
+
+void
+backend_reconnect_to(struct backend *be, unsigned index, uint32_t number)
+{
+	reconnect(
+	    be, &(struct ctl_reconnect){
+		    .index = index, .has_number = true, .number = number});
 }
 
 int

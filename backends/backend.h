@@ -111,6 +111,12 @@ void backend_info(struct backend *be, const char *fmt, ...)
  */
 void backend_reconnect(struct backend *be, unsigned index);
 
+/*
+ * The same for a resource that is connected in a second step: not a fresh
+ * descriptor, but have the one there is connected to what `number` names.
+ */
+void backend_reconnect_to(struct backend *be, unsigned index, uint32_t number);
+
 /* Milliseconds between attempts that the chardev's owner wants: 0 = do not
  * reconnect, -1 = nothing was said. */
 int backend_reconnect_ms(const struct backend *be);

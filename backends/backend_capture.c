@@ -77,6 +77,10 @@ write_header(struct capture *c)
 	ssize_t rc;
 
 	c->end = 0;
+	/* Empty first: a descriptor that only appends writes at the end. */
+	rc = settle(c, true);
+	if (rc < 0)
+		return (int)rc;
 	rc = put_made(c);
 	if (rc == CAPTURE_HEADER_BYTES)
 		c->end = CAPTURE_HEADER_BYTES;

@@ -21,9 +21,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* As many as there can be queue pairs, and to spare. */
-#define AGAIN_MAX 256u
-
 /* Pages of hugetlbfs are at most this long. */
 #define GUEST_PAGE_MAX (UINT64_C(1) << 30)
 
@@ -140,7 +137,8 @@ int
 guest_memory_add(struct guest_memory *m, const struct guest_grant *g, int fd,
     struct err *err)
 {
-	struct guest_region r = {.gpa = g->gpa, .size = g->size, .uva = g->uva};
+	struct guest_region r = {
+	    .gpa = g->gpa, .size = g->size, .uva = g->uva, .offset = g->offset};
 	unsigned at;
 	int rc;
 
@@ -182,7 +180,8 @@ guest_memory_again(struct guest_memory *m, const struct guest_grant *g)
 {
 	unsigned i = find(m, g);
 
-	if (i == m->count || m->region[i].again == AGAIN_MAX)
+	if (i == m->count || m->region[i].offset != g->offset ||
+	    m->region[i].again == GUEST_AGAIN_MAX)
 		return false;
 	m->region[i].again++;
 	return true;

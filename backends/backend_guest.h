@@ -18,6 +18,10 @@
 /* What GET_MAX_MEM_SLOTS answers. SET_MEM_TABLE has at most 8. */
 #define GUEST_REGIONS_MAX 32u
 
+/* How often one region can be named again: as many as there can be queue
+ * pairs, and to spare. */
+#define GUEST_AGAIN_MAX 256u
+
 /* Of all regions together. */
 #define GUEST_BYTES_MAX (UINT64_C(1) << 40)
 
@@ -27,7 +31,7 @@ struct guest_grant {
 };
 
 struct guest_region {
-	uint64_t gpa, size, uva;
+	uint64_t gpa, size, uva, offset;
 	uint8_t *host;    /* where gpa is here */
 	void *map;        /* owned: what munmap gets */
 	size_t map_bytes; /* page-aligned, may begin before host */
@@ -53,7 +57,8 @@ int guest_memory_add(struct guest_memory *m, const struct guest_grant *g,
 /*
  * guest_memory_again - is exactly that region here already? Then it counts once
  * more, and guest_memory_remove must be called once more. A QEMU with several
- * queue pairs names its memory once for each pair on one connection.
+ * queue pairs names its memory once for each pair on one connection. False:
+ * it is not here, or has been named too often.
  */
 bool guest_memory_again(struct guest_memory *m, const struct guest_grant *g);
 

@@ -38,17 +38,21 @@
 /*
  * A base of 0 says: first slot, wrap counter 0. A front-end that knows split
  * rings only (user-mode Linux) says it for a new ring too, whose counters start
- * at 1. In a ring that went round once the last slot was made available with
- * counter 1, so one that was never available tells a new ring.
+ * at 1. In a new ring nothing was used, and what is available has counter 1, so
+ * no slot has the flag of used ones. In a ring that is at counter 0 again at
+ * least one slot of its last round has it: a chain's first that was used.
  */
 static bool
 is_new_ring(const struct virtq *q)
 {
 	const struct vring_packed_desc *ring = q->desc;
-	uint16_t flags =
-	    __atomic_load_n(&ring[q->size - 1].flags, __ATOMIC_RELAXED);
+	uint32_t i;
 
-	return (flags & (FLAG_AVAIL | FLAG_USED)) == 0;
+	for (i = 0; i < q->size; i++)
+		if (__atomic_load_n(&ring[i].flags, __ATOMIC_RELAXED) &
+		    FLAG_USED)
+			return false;
+	return true;
 }
 
 int

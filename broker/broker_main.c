@@ -30,6 +30,8 @@ static const struct sysrule broker_rules[] = {
     SYS(accept4, "broker/session.c: QMP clients"),
     SYS_IF(fcntl, "proto/chan.c: a descriptor waits with its message",
 	{1, ARG_EQ, LOW32, F_DUPFD_CLOEXEC}),
+    SYS_IF(fcntl, "broker/fdset.c: what a descriptor is open for",
+	{1, ARG_EQ, LOW32, F_GETFL}),
     SYS_IF(setsockopt, "proto/chan.c: refuse descriptors on a channel",
 	{1, ARG_EQ, LOW32, SOL_SOCKET}, {2, ARG_EQ, LOW32, 83}),
     SYS_IF(setsockopt, "proto/sys.c: close what clients passed, at once",

@@ -118,6 +118,8 @@ fill_address(struct chardev *ch, const struct socket_address_legacy *a,
 	case CHARDEV_ADDRESS_TYPE_FD:
 		text = a->u.fd.data.str;
 		ch->open.kind = RES_FD;
+		/* A connection that ends was the only one there is. */
+		ch->has_reconnect_ms = true;
 		if (strlen(text) >= sizeof ch->path)
 			return err_set(e, -ENOENT,
 			    "File descriptor named '%.64s...' has not been "

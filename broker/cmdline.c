@@ -17,6 +17,7 @@
 #include "broker/config.h"
 #include "broker/core.h"
 #include "broker/default_network.h"
+#include "broker/fdset_option.h"
 #include "broker/monitor_commands.h"
 #include "broker/net_option.h"
 #include "broker/nic.h"
@@ -265,6 +266,13 @@ take_chardev(struct start *s, const char *arg)
 }
 
 static void
+take_add_fd(struct start *s, const char *arg)
+{
+	s->waiting = true;
+	fdset_option(s->core, arg, step_done, s);
+}
+
+static void
 take_config(struct start *s)
 {
 	int fd = option_config_fd(&s->words, s->config_count++);
@@ -308,6 +316,9 @@ take_option(struct start *s)
 		break;
 	case OPTION_DEVICE:
 		take_device(s, s->option.arg);
+		break;
+	case OPTION_ADD_FD:
+		take_add_fd(s, s->option.arg);
 		break;
 	case OPTION_QMP:
 		take_qmp(s, s->option.arg);
@@ -464,7 +475,7 @@ cmdline_run(struct core *c, struct loop *l, int argc, char **argv)
 	(void)l;
 	*s = (struct start){.core = c};
 	option_words_init(&s->words, argc, argv);
-	s->run_dir = option_run_dir(&s->words);
-	core_run_dir(c, s->run_dir);
+	s->run_dir = option_last(&s->words, OPTION_RUN_DIR);
+	core_dirs(c, s->run_dir, option_last(&s->words, OPTION_START_DIR));
 	start_steps(s);
 }

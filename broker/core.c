@@ -535,9 +535,10 @@ core_new(struct loop *l, int launcher_fd)
 }
 
 void
-core_run_dir(struct core *c, const char *dir)
+core_dirs(struct core *c, const char *run_dir, const char *start_dir)
 {
-	c->netdevs.run_dir = dir;
+	c->netdevs.run_dir = run_dir;
+	c->netdevs.start_dir = start_dir;
 }
 
 void

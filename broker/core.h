@@ -23,8 +23,11 @@ typedef void (*core_done)(void *self, const struct err *e);
 void core_netdev_add(
     struct core *c, const struct netdev *nd, core_done done, void *self);
 
-/* core_run_dir - where sockets go that nobody gave a place (borrowed). */
-void core_run_dir(struct core *c, const char *dir);
+/*
+ * core_dirs - where sockets go that nobody gave a place, and what relative
+ * paths begin at, which only the operator may have. Borrowed; NULL: not known.
+ */
+void core_dirs(struct core *c, const char *run_dir, const char *start_dir);
 
 /* core_netdev_del, core_set_link - refusals are decided at once. */
 void core_netdev_del(
@@ -42,6 +45,14 @@ int core_set_link(struct core *c, const char *name, bool up, struct err *e);
  * arrives through qmp_listener() (broker/session.h) after core_latch().
  */
 void core_listen(struct core *c, const char *path, core_done done, void *self);
+
+/*
+ * core_take_fd - ask the launcher (start phase) for a descriptor that it has
+ * inherited. The answer owns fd; -1 with the reason in *e. One at a time.
+ */
+typedef void (*core_taken)(void *self, int fd, const struct err *e);
+void core_take_fd(
+    struct core *c, uint32_t number, core_taken taken, void *self);
 
 /* core_latch - the start configuration is complete and up. `done` when the
  * launcher has confirmed and every listener has been handed to the endpoint. */

@@ -9,6 +9,7 @@
 #include "broker/launch_client.h"
 #include "proto/addr.h"
 #include "proto/log.h"
+#include "proto/sys.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -54,6 +55,33 @@ ask_endpoint(struct core *c, const char *path, struct err *e)
 		return err_set(e, -ENOBUFS, "the launcher is too busy");
 	c->endpoints++;
 	return 0;
+}
+
+static void
+descriptor_taken(void *self, const struct launch_msg *m, int *fds)
+{
+	struct core *c = self;
+	core_taken taken = c->taken;
+	struct err e = {0};
+
+	c->taken = NULL;
+	if (m->result.error != 0 || fds[0] < 0)
+		(void)err_set(
+		    &e, m->result.error, "%s", launch_why(&m->result));
+	taken(c->taken_self, fd_take(&fds[0]), &e);
+}
+
+/* The command line asks for one at a time. */
+void
+core_take_fd(struct core *c, uint32_t number, core_taken taken, void *self)
+{
+	struct launch_msg m = {.type = LAUNCH_TAKE};
+
+	BUG_ON(c->taken);
+	c->taken = taken;
+	c->taken_self = self;
+	m.open.number = number;
+	BUG_ON(launch_ask(c->launch, &m, -1, descriptor_taken, c) == 0);
 }
 
 /* The command line asks for one at a time. */

@@ -40,6 +40,8 @@ struct core {
 	unsigned endpoints;  /* QMP listeners asked for on the command line */
 	core_done listening; /* who waits for an endpoint, or NULL */
 	void *listening_self;
+	core_taken taken; /* who waits for an inherited descriptor, or NULL */
+	void *taken_self;
 	core_done latched; /* who waits for the end of the start phase */
 	void *latched_self;
 	bool latch_answered;

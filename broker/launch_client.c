@@ -63,6 +63,8 @@ answer_type(uint32_t type)
 	switch (type) {
 	case LAUNCH_OPEN:
 		return LAUNCH_OPENED;
+	case LAUNCH_TAKE:
+		return LAUNCH_TAKEN;
 	case LAUNCH_SPAWN:
 		return LAUNCH_SPAWNED;
 	case LAUNCH_RELEASE:
@@ -252,6 +254,7 @@ take(struct launch_client *c, struct launch_msg *m, int *fds)
 	m->result.text[LAUNCH_TEXT - 1] = '\0';
 	switch (m->type) {
 	case LAUNCH_OPENED:
+	case LAUNCH_TAKEN:
 	case LAUNCH_SPAWNED:
 	case LAUNCH_RELEASED:
 	case LAUNCH_PORT:

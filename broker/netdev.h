@@ -94,8 +94,9 @@ struct netdevs {
 	struct chardevs *chardevs; /* borrowed */
 	const struct netdevs_ops *ops;
 	void *self;
-	const char *run_dir; /* borrowed; NULL: not known */
-	bool start_phase;    /* descriptor numbers are the operator's */
+	const char *run_dir;   /* borrowed; NULL: not known */
+	const char *start_dir; /* borrowed; NULL: not known */
+	bool start_phase;      /* descriptor numbers are the operator's */
 	TAILQ_HEAD(, life) list;
 };
 

@@ -183,6 +183,8 @@ news_notice(struct life *nd, const char *kind, const char *text)
 static bool
 is_stream(const struct life *nd)
 {
+	if (nd->options.type == NET_CLIENT_DRIVER_DGRAM)
+		return false;
 	for (size_t i = 0; i < nd->resources.count; i++) {
 		uint32_t kind = nd->resources.items[i].open.kind;
 
@@ -229,7 +231,11 @@ tell_stream(const struct life *nd)
 	char host[LIFE_TEXT_BYTES];
 
 	if (nd->connected) {
-		fill_address(&up.addr, nd->peer, host);
+		if (nd->options.type != NET_CLIENT_DRIVER_STREAM ||
+		    nd->options.u.stream.addr.type == SOCKET_ADDRESS_TYPE_INET)
+			fill_address(&up.addr, nd->peer, host);
+		else /* borrowed: unix peers seldom have a name of their own */
+			up.addr = nd->options.u.stream.addr;
 		event_emit(EVENT_NETDEV_STREAM_CONNECTED, &up);
 	} else if (nd->wanted) {
 		event_emit(EVENT_NETDEV_STREAM_DISCONNECTED, &down);

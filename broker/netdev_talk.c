@@ -62,6 +62,9 @@ life_ready(void *self, const struct ctl_ready *m)
 		life_info(nd, m->info);
 	nd->connected = m->connected;
 	nd->all->ops->connected(nd->all->self, nd, m->connected);
+	/* A descriptor that was passed in has its peer from the start. */
+	if (nd->options.type == NET_CLIENT_DRIVER_STREAM)
+		news_connected(nd);
 	if (nd->attested)
 		life_step(nd, EV_READY);
 	return 0;
@@ -118,7 +121,7 @@ find_stream(struct life *nd, uint32_t index)
 	for (size_t i = 0; i < nd->resources.count; i++) {
 		struct resource *r = &nd->resources.items[i];
 
-		if (r->open.index == index && resource_reconnects(r) &&
+		if (r->open.index == index && resource_asks_again(r) &&
 		    r->granted)
 			return r;
 	}
@@ -152,7 +155,8 @@ life_reconnect(void *self, uint32_t seq, const struct ctl_reconnect *m)
 	struct launch_msg ask = {.type = LAUNCH_OPEN, .slot = nd->slot};
 	struct resource *r = find_stream(nd, m->index);
 
-	if (!nd->ready || !r || too_many(nd, &nd->reconnects, RECONNECTS_MAX))
+	if (!nd->ready || !r || too_many(nd, &nd->reconnects, RECONNECTS_MAX) ||
+	    (m->has_number && r->open.kind != RES_VDE_DATA))
 		return -EPROTO;
 	nd->reconnect_seq = seq;
 	nd->reconnect_index = m->index;
@@ -161,6 +165,8 @@ life_reconnect(void *self, uint32_t seq, const struct ctl_reconnect *m)
 	ask.open = r->open;
 	ask.open.again = 1;
 	ask.open.give = 1;
+	if (m->has_number)
+		ask.open.number = m->number;
 	nd->reconnect_ask = launch_ask(nd->all->launch, &ask, -1, reopened, nd);
 	return 0;
 }
@@ -214,9 +220,7 @@ life_nic_state(void *self, const struct ctl_nic_state *m)
 
 	if (nic_may_report(nd) < 0)
 		return -EPROTO;
-	nd->nic->features = m->features;
-	nd->nic->pairs = m->pairs;
-	return 0;
+	return nic_state_told(nd->nic, m->features, m->pairs);
 }
 
 /* Our lane does not drain: is it alive? */

@@ -213,13 +213,30 @@ check_numbers(const struct net_legacy_nic_options *o, struct err *e)
 	return 0;
 }
 
+/* Where addresses are read, a word without a slash is a host, and one that
+ * begins with '@' a name without a file. */
+static bool
+is_path(const char *text)
+{
+	return text[0] == '/' || text[0] == '\0' ||
+	       strncmp(text, "./", 2) == 0 || strncmp(text, "../", 3) == 0;
+}
+
 /* Without a chardev and without a path it listens in the run directory. */
 static int
 complete_path(const struct netdevs *all, const char *id,
     struct net_legacy_nic_options *o, struct err *e)
 {
-	if (o->chardev || o->path)
+	char *given = o->path;
+
+	if (o->chardev || (given && is_path(given)))
 		return 0;
+	if (given) {
+		if (asprintf(&o->path, "./%s", given) < 0)
+			o->path = NULL;
+		free(given);
+		return o->path ? 0 : err_set(e, -ENOMEM, "out of memory");
+	}
 	if (!all->run_dir)
 		return err_set(e, -EINVAL,
 		    "no run directory is known for the socket of '%s': give "
@@ -343,6 +360,18 @@ nic_filter_told(struct nic *n, const struct rx_filter_state *s, bool changed)
 	port_filter(n->life->port, &n->filter);
 	if (changed && n->armed)
 		emit_changed(n);
+	return 0;
+}
+
+int
+nic_state_told(struct nic *n, uint64_t features, uint32_t pairs)
+{
+	const struct net_legacy_nic_options *o = &n->life->options.u.nic;
+
+	if (pairs > (o->has_queues ? o->queues : 1))
+		return -EPROTO;
+	n->features = features;
+	n->pairs = pairs;
 	return 0;
 }
 

@@ -60,6 +60,7 @@ void nic_forget(struct nic *n);
 /* What its process says: 0, or a negative fault. */
 int nic_filter_told(
     struct nic *n, const struct rx_filter_state *s, bool changed);
+int nic_state_told(struct nic *n, uint64_t features, uint32_t pairs);
 int nic_reported(struct nic *n);
 
 /* nic_path - its place in QEMU's tree of objects. */

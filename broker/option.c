@@ -116,17 +116,17 @@ option_config_fd(const struct option_words *w, unsigned index)
 }
 
 const char *
-option_run_dir(const struct option_words *w)
+option_last(const struct option_words *w, enum option_id id)
 {
 	struct option_words all = *w;
-	const char *dir = NULL;
+	const char *arg = NULL;
 	struct option o;
 	struct err e;
 
 	all.at = 1;
 	while (option_next(&all, &o, &e) != 0) {
-		if (o.id == OPTION_RUN_DIR && o.arg != NULL)
-			dir = o.arg;
+		if (o.id == id && o.arg != NULL)
+			arg = o.arg;
 	}
-	return dir;
+	return arg;
 }

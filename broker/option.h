@@ -54,7 +54,8 @@ int option_next(struct option_words *w, struct option *o, struct err *err);
  */
 int option_config_fd(const struct option_words *w, unsigned index);
 
-/* option_run_dir - the last --run-dir (the launcher's), or NULL. */
-const char *option_run_dir(const struct option_words *w);
+/* option_last - the argument of the last such option, which is the launcher's
+ * if it has appended one; or NULL. */
+const char *option_last(const struct option_words *w, enum option_id id);
 
 #endif

@@ -27,8 +27,8 @@
 
 /* Where the card's socket is, as far as it has a place. */
 struct place {
-	const char *path; /* borrowed; NULL: it has no name */
-	bool abstract;    /* path is a name without a file */
+	char *path;    /* borrowed; NULL: it has no name */
+	bool abstract; /* path is a name without a file */
 	enum nic_role role;
 };
 
@@ -41,6 +41,7 @@ struct words {
 
 /* One card's part of the answer. */
 struct card {
+	char *path; /* owned */
 	char mac[MAC_TEXT_BYTES];
 	struct nic_arguments arguments;
 	struct words qemu, cloud, uml;
@@ -230,18 +231,38 @@ is_abstract(const struct chardev *ch)
 	return a->sa.sa_family == AF_UNIX && a->un.sun_path[0] == '\0';
 }
 
-static struct place
-place_of(struct core *c, const struct net_legacy_nic_options *o)
+/* For programs that were started elsewhere: absolute. NULL: out of memory. */
+static char *
+whole_path(const struct core *c, const char *path, bool abstract)
 {
-	const struct chardev *ch;
+	const char *dir = c->netdevs.start_dir;
+	char *whole;
 
-	if (!o->chardev)
-		return (struct place){o->path, false, NIC_ROLE_SERVER};
-	ch = chardev_find(&c->chardevs, o->chardev);
-	if (!ch || ch->open.kind == RES_FD)
-		return (struct place){NULL, false, NIC_ROLE_PASSED};
-	return (struct place){ch->path, is_abstract(ch),
-	    ch->server ? NIC_ROLE_SERVER : NIC_ROLE_CLIENT};
+	if (abstract || path[0] == '/' || !dir)
+		return strdup(path);
+	path += strncmp(path, "./", 2) == 0 ? 2 : 0;
+	return asprintf(&whole, "%s/%s", dir, path) < 0 ? NULL : whole;
+}
+
+/* Its path is the card's. */
+static struct place
+place_of(
+    struct core *c, const struct net_legacy_nic_options *o, struct card *card)
+{
+	const struct chardev *ch = NULL;
+	struct place p = {NULL, false, NIC_ROLE_SERVER};
+	const char *path = o->path;
+
+	if (o->chardev) {
+		ch = chardev_find(&c->chardevs, o->chardev);
+		if (!ch || ch->open.kind == RES_FD)
+			return (struct place){NULL, false, NIC_ROLE_PASSED};
+		path = ch->path;
+		p.abstract = is_abstract(ch);
+		p.role = ch->server ? NIC_ROLE_SERVER : NIC_ROLE_CLIENT;
+	}
+	p.path = card->path = whole_path(c, path, p.abstract);
+	return p;
 }
 
 /* What a program's grammar would take apart is left out there. */
@@ -273,7 +294,7 @@ fill_nic(struct core *c, struct nic_info *info, struct card *card, uint32_t i,
 	const struct graph_node *n = &c->graph.nodes[i];
 	const struct life *nd = c->islands->ports[n->port]->self;
 	const struct net_legacy_nic_options *o = &nd->options.u.nic;
-	const struct place p = place_of(c, o);
+	const struct place p = place_of(c, o, card);
 
 	info->id = nd->options.id;
 	info->mac = borrow(mac_text(nd->nic->mac, card->mac));
@@ -284,7 +305,7 @@ fill_nic(struct core *c, struct nic_info *info, struct card *card, uint32_t i,
 	info->pairs = nd->nic->pairs;
 	info->features = nd->nic->features;
 	info->chardev = o->chardev;
-	info->path = borrow(p.path);
+	info->path = p.path;
 	info->role = p.role;
 	info->connected = nd->connected;
 	info->link_up = nd->nic->link_up;
@@ -329,6 +350,7 @@ answer(struct core *c, struct call *call, uint64_t memory)
 		words_free(&cards[k].qemu);
 		words_free(&cards[k].cloud);
 		words_free(&cards[k].uml);
+		free(cards[k].path);
 	}
 	free(infos);
 	free(cards);

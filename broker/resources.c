@@ -12,72 +12,22 @@
 #include "broker/resources.h"
 
 #include "broker/chardev.h"
+#include "broker/fdset.h"
 #include "broker/getfd.h"
+#include "broker/resources_tap.h"
+#include "broker/socket_address.h"
 #include "proto/addr.h"
 #include "proto/desc.h"
 #include "proto/log.h"
+#include "proto/netmap.h"
 #include "proto/sys.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* --- rules between options --- */
-
-static int
-check_socket(struct netdev *nd, struct err *e)
-{
-	const struct netdev_socket_options *o = &nd->u.socket;
-	int ways = !!o->fd + !!o->listen + !!o->connect + !!o->mcast + !!o->udp;
-
-	if (ways != 1)
-		return err_set(e, -EINVAL,
-		    "exactly one of listen=, connect=, mcast= or udp= is "
-		    "required");
-	if (o->localaddr && !o->mcast && !o->udp)
-		return err_set(
-		    e, -EINVAL, "localaddr= is only valid with mcast= or udp=");
-	if (o->udp && !o->localaddr)
-		return err_set(e, -EINVAL, "localaddr= is mandatory with udp=");
-	if (o->has_reconnect_ms && !o->connect)
-		return err_set(
-		    e, -EINVAL, "reconnect-ms= is only valid with connect=");
-	return 0;
-}
-
-/* QEMU's default is named after the VLAN; ours after the netdev. */
-static int
-name_dump(struct netdev *nd, struct err *e)
-{
-	struct netdev_dump_options *o = &nd->u.dump;
-
-	if (o->file)
-		return 0;
-	if (asprintf(&o->file, "%s.pcap", nd->id) < 0) {
-		o->file = NULL;
-		return err_set(e, -ENOMEM, "out of memory");
-	}
-	return 0;
-}
-
-static const struct {
-	enum net_client_driver type;
-	int (*check)(struct netdev *nd, struct err *e);
-} checks[] = {
-    {NET_CLIENT_DRIVER_SOCKET, check_socket},
-    {NET_CLIENT_DRIVER_DUMP, name_dump},
-};
-
-int
-resources_check(struct netdev *nd, struct err *e)
-{
-	for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
-		if (checks[i].type == nd->type)
-			return checks[i].check(nd, e);
-	return 0;
-}
 
 /* --- options by their place in the table --- */
 
@@ -99,7 +49,23 @@ member(const struct view *v, int index)
 	return &v->b->options->members[index];
 }
 
-/* The text of a string option, NULL when absent. */
+/* A SocketAddress option; NULL when absent, or another type. */
+static const struct socket_address *
+address_of(const struct view *v, int index)
+{
+	const struct desc_member *m;
+	const void *at;
+
+	if (index < 0)
+		return NULL;
+	m = member(v, index);
+	if (m->type != &desc_socket_address)
+		return NULL;
+	at = v->base + m->offset;
+	return m->indirect ? *(struct socket_address *const *)at : at;
+}
+
+/* The text of a string option, or of a descriptor; NULL when absent. */
 static const char *
 text_of(const struct view *v, int index)
 {
@@ -108,6 +74,8 @@ text_of(const struct view *v, int index)
 
 	if (index < 0)
 		return NULL;
+	if (address_of(v, index))
+		return address_of(v, index)->u.fd.str;
 	m = member(v, index);
 	BUG_ON(m->type->kind != DESC_STR);
 	memcpy(&text, v->base + m->offset, sizeof text);
@@ -125,10 +93,39 @@ present(const struct view *v, int index)
 	m = member(v, index);
 	if (m->type->kind == DESC_STR)
 		return text_of(v, index) != NULL;
+	if (m->type == &desc_socket_address)
+		return address_of(v, index) != NULL &&
+		       socket_address_wants(
+			   address_of(v, index), v->want->kind);
 	if (m->has_offset == DESC_NO_HAS)
 		return true;
 	memcpy(&has, v->base + m->has_offset, sizeof has);
 	return has;
+}
+
+/* A boolean option that is there and true. */
+static bool
+is_on(const struct view *v, int index)
+{
+	const struct desc_member *m = member(v, index);
+	bool on;
+
+	BUG_ON(m->type->kind != DESC_BOOL);
+	if (!present(v, index))
+		return false;
+	memcpy(&on, v->base + m->offset, sizeof on);
+	return on;
+}
+
+/* Do the options want this resource? */
+static bool
+is_wanted(const struct view *v)
+{
+	const struct backend_open *w = v->want;
+
+	return present(v, w->when) &&
+	       (w->only_if < 0 || is_on(v, w->only_if)) &&
+	       (w->unless < 0 || !is_on(v, w->unless));
 }
 
 /* --- one kind each --- */
@@ -215,13 +212,49 @@ parse(const char *text, bool stream, struct addr *out, struct err *e)
 	return rc;
 }
 
+/*
+ * An option that names a host and one that names its port, if it has one, as
+ * addr_parse wants them: in one text.
+ */
+static int
+parse_host(
+    const struct view *v, int host, int port, struct addr *out, struct err *e)
+{
+	const char *name = text_of(v, host), *number = text_of(v, port);
+	bool colons = strchr(name, ':') != NULL; /* IPv6 */
+	char text[512];
+	int len = snprintf(text, sizeof text, "%s%s%s:%s", colons ? "[" : "",
+	    name, colons ? "]" : "", port < 0 ? "0" : number);
+
+	if (name[0] == '\0' || (size_t)len >= sizeof text)
+		return err_set(e, -EINVAL,
+		    "Parameter '%s' expects an IP address",
+		    member(v, host)->name);
+	return parse(text, false, out, e);
+}
+
+/* Host and port in two options, or a host alone. */
+static int
+plan_hosts(const struct view *v, struct resource *item, struct err *e)
+{
+	const struct backend_open *w = v->want;
+	int rc = parse_host(v, w->local, w->local_port, &item->open.local, e);
+
+	return rc < 0 ? rc
+		      : parse_host(v, w->remote, w->remote_port,
+			    &item->open.remote, e);
+}
+
 static int
 plan_addresses(const struct view *v, struct resource *item, struct err *e)
 {
 	bool stream = v->want->kind == RES_STREAM_LISTEN ||
 		      v->want->kind == RES_STREAM_CONNECT;
-	int rc =
-	    parse(text_of(v, v->want->local), stream, &item->open.local, e);
+	int rc;
+
+	if (v->want->local_port >= 0 || v->want->kind == RES_RAW_IP)
+		return plan_hosts(v, item, e);
+	rc = parse(text_of(v, v->want->local), stream, &item->open.local, e);
 
 	if (rc == 0)
 		rc = parse(
@@ -266,6 +299,36 @@ plan_group(const struct view *v, struct resource *item, struct err *e)
 	return 0;
 }
 
+/* Kinds whose path may mean a set of descriptors, and what they must be open
+ * for; the launcher looks at what they are. */
+static const struct {
+	enum resource_kind kind;
+	int mode;
+} opened_files[] = {
+    {RES_FILE_CREATE, O_WRONLY},
+};
+
+static int
+plan_fdset(const struct view *v, struct resource *item, struct err *e)
+{
+	const char *path = item->open.path;
+	int rc;
+
+	for (size_t i = 0; i < sizeof opened_files / sizeof *opened_files;
+	     i++) {
+		if (opened_files[i].kind != v->want->kind)
+			continue;
+		rc = fdset_open(path, opened_files[i].mode, e);
+		if (rc >= 0)
+			item->fd = rc;
+		return rc < 0 ? rc : 0;
+	}
+	return err_set(e, -ENOTSUP,
+	    "Parameter '%s' cannot be a set of descriptors: its object is "
+	    "found by its path only",
+	    member(v, v->want->path)->name);
+}
+
 static int
 plan_path(const struct view *v, struct resource *item, struct err *e)
 {
@@ -277,6 +340,35 @@ plan_path(const struct view *v, struct resource *item, struct err *e)
 		    "Parameter '%s' expects a path of 1 to %u bytes",
 		    member(v, v->want->path)->name, LAUNCH_PATH - 1);
 	memcpy(item->open.path, path, len + 1);
+	return fdset_is_path(path) ? plan_fdset(v, item, e) : 0;
+}
+
+/* The name of our own socket in the switch's directory. */
+static int
+plan_vde(const struct view *v, struct resource *item, struct err *e)
+{
+	const struct netdev_vde_options *o = (const void *)v->base;
+
+	if (v->want->kind == RES_VDE_DATA) {
+		item->open.mode = o->has_mode ? o->mode : 0;
+		if (o->group)
+			item->open.group =
+			    (uint32_t)strtoul(o->group, NULL, 10) + 1;
+	}
+	return plan_path(v, item, e);
+}
+
+static int
+plan_netmap(const struct view *v, struct resource *item, struct err *e)
+{
+	const struct netdev_netmap_options *o = (const void *)v->base;
+	const char *device = o->devname ? o->devname : NETMAP_DEVICE;
+
+	if (strlen(device) >= LAUNCH_PATH)
+		return err_set(
+		    e, -EINVAL, "Parameter 'devname' expects a shorter path");
+	memcpy(item->open.path, device, strlen(device) + 1);
+	memcpy(item->open.name, o->ifname, strlen(o->ifname) + 1);
 	return 0;
 }
 
@@ -325,6 +417,9 @@ plan_one(struct resources *r, const struct view *v, struct err *e)
 	item = append(r, v, e);
 	if (!item)
 		return -ENOMEM;
+	if (v->want->kind != RES_FD && address_of(v, v->want->when))
+		return socket_address_plan(address_of(v, v->want->local),
+		    address_of(v, v->want->remote), &item->open, e);
 	switch (v->want->kind) {
 	case RES_FD:
 		return resource_fd(text_of(v, v->want->when), v->start_phase,
@@ -333,6 +428,11 @@ plan_one(struct resources *r, const struct view *v, struct err *e)
 		return plan_chardev(v, item, e);
 	case RES_MCAST:
 		return plan_group(v, item, e);
+	case RES_VDE_CONTROL:
+	case RES_VDE_DATA:
+		return plan_vde(v, item, e);
+	case RES_NETMAP:
+		return plan_netmap(v, item, e);
 	case RES_FILE_CREATE:
 	case RES_DIRECTORY:
 		return plan_path(v, item, e);
@@ -351,12 +451,14 @@ resources_plan(const struct backend_entry *b, const struct netdev *nd,
 	    .start_phase = start_phase,
 	    .chardevs = chardevs,
 	    .user = nd->id};
-	int rc = 0;
+	bool tap = nd->type == NET_CLIENT_DRIVER_TAP ||
+		   nd->type == NET_CLIENT_DRIVER_BRIDGE;
+	int rc = tap ? tap_plan(nd, start_phase, r, e) : 0;
 
-	for (size_t i = 0; i < b->open_count && rc == 0; i++) {
+	for (size_t i = 0; i < b->open_count && rc == 0 && !tap; i++) {
 		v.want = &b->opens[i];
 		v.index = (uint32_t)i;
-		if (present(&v, v.want->when))
+		if (is_wanted(&v))
 			rc = plan_one(r, &v, e);
 	}
 	if (rc < 0)
@@ -381,7 +483,15 @@ bool
 resource_reconnects(const struct resource *r)
 {
 	return r->open.kind == RES_STREAM_CONNECT ||
+	       r->open.kind == RES_VDE_CONTROL ||
+	       r->open.kind == RES_VDE_DATA || r->open.kind == RES_NETMAP ||
 	       (r->chardev && chardev_reconnects(r->chardev));
+}
+
+bool
+resource_asks_again(const struct resource *r)
+{
+	return r->open.kind == RES_UNIX_DGRAM || resource_reconnects(r);
 }
 
 const struct chardev *

@@ -17,6 +17,8 @@
 
 /* Most open requests of one netdev; several forwarding rules are several. */
 #define RESOURCES_MAX 128u
+/* A switch's directory: the names of its sockets must fit behind it. */
+#define VDE_PATH_MAX 72u
 
 struct chardev;
 struct chardevs;
@@ -65,6 +67,9 @@ int resource_fd(const char *text, bool start_phase, struct launch_open *o,
 
 /* resource_reconnects - is it a connection, which each process gets anew? */
 bool resource_reconnects(const struct resource *r);
+
+/* resource_asks_again - may its backend ask for it while it runs? */
+bool resource_asks_again(const struct resource *r);
 
 /* resources_chardev - the one that was claimed, or NULL. */
 const struct chardev *resources_chardev(const struct resources *r);

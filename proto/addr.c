@@ -219,6 +219,36 @@ addr_parse(const char *text, struct addr *out, struct err *err)
 }
 
 int
+addr_host_port(
+    const char *host, const char *port, struct addr *out, struct err *err)
+{
+	bool v6 = strchr(host, ':') != NULL;
+	struct addr a = {0};
+	struct in_addr ip = {0};
+	uint16_t number;
+	int rc;
+
+	if (v6 && ipv6_parse(host, &a.in6) < 0)
+		return err_set(err, -EINVAL,
+		    "host address '%s' is not a valid IPv6 address", host);
+	rc = v6 ? 0 : host_parse(host, &ip, err);
+	if (rc < 0)
+		return rc;
+	if (port_parse(port, 0, &number) < 0)
+		return err_set(
+		    err, -EINVAL, "port number '%s' is invalid", port);
+	if (v6) {
+		a.len = sizeof a.in6;
+		a.in6.sin6_family = AF_INET6;
+		a.in6.sin6_port = htons(number);
+	} else {
+		set_ipv4(&a, ip, number);
+	}
+	*out = a;
+	return 0;
+}
+
+int
 addr_parse_ip(const char *text, struct addr *out, struct err *err)
 {
 	struct addr a = {0};

@@ -35,6 +35,13 @@ struct addr {
  */
 int addr_parse(const char *text, struct addr *out, struct err *err);
 
+/*
+ * addr_host_port - the two apart: an IPv4 host (empty = 0.0.0.0) or an IPv6
+ * one, bare. Errors as above.
+ */
+int addr_host_port(
+    const char *host, const char *port, struct addr *out, struct err *err);
+
 /* addr_parse_ip - a bare IPv4 or IPv6 address, port 0. */
 int addr_parse_ip(const char *text, struct addr *out, struct err *err);
 

@@ -22,9 +22,10 @@
 
 #define LAUNCH_MAGIC     0x424b4831u /* "BKH1" */
 #define LAUNCH_SLOTS     2048u
-#define LAUNCH_RESOURCES 8u /* per slot */
+#define LAUNCH_RESOURCES 16u /* per slot */
 #define LAUNCH_PATH      1024u
 #define LAUNCH_TEXT      256u
+#define LAUNCH_NAME      32u /* of an interface; the kernel's end at 15 */
 
 /* Fixed descriptor numbers of every child. */
 enum {
@@ -48,8 +49,11 @@ enum resource_kind {
 enum launch_type {
 	LAUNCH_NONE,
 	/* B: open resource `open.index` of `slot`, keep it. L answers OPENED.
-	 * RES_FD with a descriptor attached: keep that one. */
+	 * RES_FD or RES_FILE_CREATE with a descriptor attached: keep that. */
 	LAUNCH_OPEN,
+	/* B: give us the descriptor `open.number`, which was inherited at
+	 * start; before the latch. L answers TAKEN. */
+	LAUNCH_TAKE,
 	/* B: start role `spawn.role` in `slot`. L answers SPAWNED, then
 	 * ATTESTED or EXITED. */
 	LAUNCH_SPAWN,
@@ -68,6 +72,7 @@ enum launch_type {
 	LAUNCH_QUIT,
 	/* L: */
 	LAUNCH_OPENED,   /* result; 1 descriptor when open.give was asked */
+	LAUNCH_TAKEN,    /* result; 1 descriptor */
 	LAUNCH_SPAWNED,  /* result, pid, epoch; 1 descriptor: control */
 	LAUNCH_ATTESTED, /* the child said ready and /proc agrees: layers */
 	LAUNCH_EXITED,   /* how it ended, after how long, last words */
@@ -99,17 +104,47 @@ enum layer {
 	LAYER_COUNT
 };
 
+/* TAP, TAP_FD: queue q is resource q; the scripts' resources are behind them.
+ */
+#define TAP_QUEUES_MAX 8u
+#define TAP_SCRIPT     TAP_QUEUES_MAX
+#define TAP_DOWNSCRIPT (TAP_QUEUES_MAX + 1)
+
+/* TAP: bits of launch_open.number. */
+enum {
+	LAUNCH_TAP_QUEUES = 1, /* several queues: IFF_MULTI_QUEUE */
+	LAUNCH_TAP_HDR = 2,    /* headers with offloads: or refuse */
+	LAUNCH_TAP_NO_HDR = 4, /* none */
+};
+
+/*
+ * VDE_DATA: launch_open.number is 0 for a fresh socket, else the name of the
+ * switch's socket to which the slot's is to be connected: "PPP.F" as vde_switch
+ * names it, or with the port LAUNCH_VDE_NO_PORT "fdF" as VDEPlug's hubs do.
+ */
+enum {
+	LAUNCH_VDE_PORT_SHIFT = 16,
+	LAUNCH_VDE_NO_PORT = 0xffff,
+	LAUNCH_VDE_FD_MASK = 0xffff,
+};
+
 struct launch_open {
-	uint32_t index;  /* which resource of the slot, < LAUNCH_RESOURCES */
-	uint32_t kind;   /* enum resource_kind */
-	uint32_t give;   /* send a copy of the descriptor with the answer */
-	uint32_t again;  /* replace what the slot had: same arguments only */
-	uint32_t number; /* FD: inherited descriptor number;
-			  * CHARDEV: the slot that keeps it */
-	uint32_t udp;    /* PERMIT_LISTEN: UDP instead of TCP */
-	uint32_t qmp;    /* STREAM_LISTEN: a QMP endpoint, given at LATCH */
+	uint32_t index; /* which resource of the slot, < LAUNCH_RESOURCES */
+	uint32_t kind;  /* enum resource_kind */
+	uint32_t give;  /* send a copy of the descriptor with the answer */
+	uint32_t again; /* replace what the slot had: same arguments only */
+	uint32_t
+	    number;   /* FD, TAP_FD: inherited descriptor number;
+		       * CHARDEV: the slot that keeps it; TAP: LAUNCH_TAP_* */
+	uint32_t udp; /* PERMIT_LISTEN: UDP instead of TCP */
+	uint32_t qmp; /* STREAM_LISTEN: a QMP endpoint, given at LATCH */
 	struct addr local, remote;
-	/* FILE_CREATE, DIRECTORY; CHARDEV: its name, for people. Ends in NUL */
+	uint32_t mode;   /* VDE_DATA: permissions of its name; 0: 0700 */
+	uint32_t group;  /* VDE_DATA: its group, plus one; 0: as it comes */
+	uint64_t sndbuf; /* TAP, TAP_FD: bytes; 0: as many as there are */
+	char name[LAUNCH_NAME]; /* TAP: interface; BRIDGE: bridge; or "" */
+	/* SCRIPT, DOWNSCRIPT, BRIDGE: the program, "" the usual one.
+	 * FILE_CREATE, DIRECTORY; CHARDEV: its name, for people. Ends in NUL */
 	char path[LAUNCH_PATH];
 };
 

@@ -35,6 +35,8 @@ opener_allowed_address(struct opening *o, enum policy_kind kind,
 	if (o->granted)
 		return 0;
 	addr_text(a, text);
+	if (kind == POLICY_RAW_IP)
+		*strrchr(text, ':') = '\0'; /* it has no ports */
 	return refuse(o, kind, what, text, text);
 }
 
@@ -61,8 +63,10 @@ refuse_path(struct opening *o, enum policy_kind kind, const char *what,
 	char dir[LAUNCH_PATH];
 	int len = slash == path ? 1 : (int)(slash - path);
 
-	/* A directory is shown itself; a file is made in one. */
-	if (kind == POLICY_DIRECTORY)
+	/* A directory is shown itself, a program is run; a file is made in
+	 * a directory. */
+	if (kind == POLICY_DIRECTORY || kind == POLICY_VDE ||
+	    kind == POLICY_SCRIPT)
 		len = (int)strlen(path);
 	snprintf(dir, sizeof dir, "%.*s", len, path);
 	return refuse(o, kind, what, path, dir);

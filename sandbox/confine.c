@@ -10,6 +10,7 @@
  *   --id=NAME --log-level=NAME
  *   --sandbox=strict|best-effort|off:MASK   and the layers of stage 1
  *   --ring-bytes=N --resources=MASK --network=host|none
+ *   --map-offset=N --map-bytes=N   of a netmap port's memory
  *   --etc-fd=N --tftp-fd=N   directories for the root, as detached mounts
  * "strict": a layer that fails ends the process. "best-effort": it is left
  * out and READY does not claim it; only seccomp is never left out. "off":
@@ -39,7 +40,7 @@ static struct {
 	const char *id;
 	enum mode mode;
 	enum log_level log_level;
-	uint64_t ring_bytes;
+	uint64_t ring_bytes, map_offset, map_bytes;
 	uint32_t resources;
 	bool host_network;
 	int etc_fd, tftp_fd;
@@ -114,6 +115,8 @@ read_options(void)
 		self.id = id;
 	self.host_network = network != NULL && strcmp(network, "host") == 0;
 	self.ring_bytes = option_number("ring-bytes", 0);
+	self.map_offset = option_number("map-offset", 0);
+	self.map_bytes = option_number("map-bytes", 0);
 	self.resources = (uint32_t)option_number("resources", 0);
 	self.etc_fd = (int)option_number("etc-fd", UINT64_MAX);
 	self.tftp_fd = (int)option_number("tftp-fd", UINT64_MAX);
@@ -135,6 +138,13 @@ uint32_t
 confine_resources(void)
 {
 	return self.resources;
+}
+
+void
+confine_map(uint64_t *offset, uint64_t *bytes)
+{
+	*offset = self.map_offset;
+	*bytes = self.map_bytes;
 }
 
 bool

@@ -112,6 +112,9 @@ uint64_t confine_ring_bytes(void);
 uint32_t confine_resources(void);
 bool confine_off(void);
 
+/* The memory behind resource 0, when it is a netmap port; else both 0. */
+void confine_map(uint64_t *offset, uint64_t *bytes);
+
 /*
  * confine_watch_fd - the descriptor whose end of file means "exit" (lanes and
  * backends: watch it for reading and loop_stop(l, 0) whatever it says; the

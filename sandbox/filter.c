@@ -9,7 +9,8 @@
  * what none of them needs: foreign entries (32 bit, x32), ptrace and reading
  * others' memory, modules, kexec, bpf, perf, keyrings, io_uring, userfaultfd,
  * the clock, swap, reboot, System V IPC, old mount calls, sockets of other
- * domains than local and IP.
+ * domains than local and IP. Scripts and helpers do not have it: who runs them
+ * was forked before (runner.h).
  * Specification: seccomp(2), capabilities(7).
  */
 #include "proto/sys.h"
@@ -68,8 +69,9 @@ static const struct sysrule rules[] = {
     SYS(chmod, "libraries"),
     SYS(fchmod, "modes that no umask changes"),
     SYS(fchmodat, "modes that no umask changes"),
+    SYS(fchownat, "vde: the name of our socket in a switch's directory"),
     SYS(fcntl, "duplicates, seals, O_NONBLOCK; most roles may not"),
-    SYS(ioctl, "libraries' set-up; most roles may not"),
+    SYS(ioctl, "taps; libraries' set-up; most roles may not"),
     SYS(dup, "libraries"),
     SYS(dup2, "stage 1"),
     SYS(dup3, "stage 1, daemonize"),
@@ -242,7 +244,7 @@ filter_caps(void)
 	    CAP_SYS_PTRACE,       /* /proc/PID/ns of other ids */
 	    CAP_NET_BIND_SERVICE, /* ports below 1024 */
 	    CAP_NET_RAW,          /* raw sockets, for backends to come */
-	    CAP_NET_ADMIN,        /* tap and bridges, for backends to come */
+	    CAP_NET_ADMIN,        /* taps */
 	    CAP_DAC_OVERRIDE,     /* files of other ids, as policy says */
 	    CAP_DAC_READ_SEARCH,  /* the same */
 	    CAP_FOWNER,           /* modes of what we make there */

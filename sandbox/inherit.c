@@ -38,6 +38,29 @@ inherit_scan(struct launcher *l)
 	}
 }
 
+int
+inherit_take(struct launcher *l, uint32_t number, struct err *err)
+{
+	int rc;
+
+	if (l->latched)
+		return err_set(err, -EPERM,
+		    "descriptor %u: numbers are for the command line; "
+		    "pass a descriptor with the command",
+		    number);
+	if (number >= INHERITED_MAX || !l->inherited[number])
+		return err_set(err, -EBADF,
+		    "descriptor %u was not open at the start, or is in use",
+		    number);
+	rc = (int)sys_result(fcntl((int)number, F_DUPFD_CLOEXEC, 0));
+	if (rc < 0)
+		return err_set(err, rc, "cannot take descriptor %u: %s", number,
+		    strerrordesc_np(-rc));
+	l->inherited[number] = false;
+	(void)close((int)number);
+	return rc;
+}
+
 static unsigned long
 number_of(const char *name)
 {

@@ -9,6 +9,7 @@
 #include "gen/backends.h"
 #include "proto/sys.h"
 #include "sandbox/confine.h"
+#include "sandbox/runner.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -28,7 +29,7 @@
 #define LAST_MESSAGES 3
 
 /* What an event of the loop is about: kind in the high half, slot below. */
-enum { ABOUT_CHAN, ABOUT_END, ABOUT_SIGNAL, ABOUT_RESOLVER };
+enum { ABOUT_CHAN, ABOUT_END, ABOUT_SIGNAL, ABOUT_RESOLVER, ABOUT_RUNNER };
 #define ABOUT(kind, slot) ((uint64_t)(kind) << 32 | (slot))
 
 /* The rest is zero: the table is static. */
@@ -38,7 +39,7 @@ init_slot(struct slot *s)
 	unsigned i;
 
 	s->pidfd = s->chan = s->control = -1;
-	s->own_mem = s->peer_mem = s->lane_bell = -1;
+	s->own_mem = s->peer_mem = s->lane_bell = s->run.sock = -1;
 	for (i = 0; i < LAUNCH_RESOURCES; i++)
 		s->resources[i].fd = -1;
 }
@@ -49,7 +50,7 @@ launcher_init(struct launcher *l)
 	l->epoll = l->signals = l->null_fd = l->start_dir = -1;
 	l->run_dir = l->libexec_dir = l->resolver_dir = -1;
 	l->resolver_watch = l->pidfile = l->up_pipe = -1;
-	l->log_sink = l->start_err = -1;
+	l->log_sink = l->start_err = l->runner = -1;
 	l->log_fd = STDERR_FILENO;
 	(void)launcher_slot(l, 0);
 }
@@ -147,13 +148,25 @@ launcher_release(struct launcher *l, struct slot *s)
 	opener_give_back(l, s);
 	for (i = 0; i < LAUNCH_RESOURCES; i++)
 		opener_close(l, &s->resources[i]);
-	s->lived = false;
+	s->lived = s->up_failed = false;
 	s->lent_to = 0;
+	s->run.number = 0;
+	fd_close_foreign(&s->run.sock);
 	fd_close(&s->control);
 	fd_close(&s->own_mem);
 	fd_close(&s->peer_mem);
 	fd_close(&s->lane_bell);
 	s->releasing = false;
+}
+
+void
+launcher_let_go(struct launcher *l, struct slot *s)
+{
+	s->releasing = true;
+	if (scripts_hold(l, s))
+		return;
+	launcher_release(l, s);
+	launcher_note(l, s, TELL_RELEASED);
 }
 
 /*
@@ -221,10 +234,8 @@ reap(struct launcher *l, struct slot *s)
 		return;
 	}
 	launcher_note(l, s, TELL_EXITED);
-	if (s->releasing) {
-		launcher_release(l, s);
-		launcher_note(l, s, TELL_RELEASED);
-	}
+	if (s->releasing)
+		launcher_let_go(l, s);
 }
 
 void
@@ -258,6 +269,7 @@ end_all(struct launcher *l)
 			else
 				(void)usleep(1000);
 		}
+		scripts_last(l, s, deadline_ns);
 		launcher_release(l, s);
 	}
 	notify_gone(l);
@@ -367,6 +379,9 @@ turn(struct launcher *l)
 	case ABOUT_RESOLVER:
 		resolver_changed(l);
 		break;
+	case ABOUT_RUNNER:
+		scripts_heard(l);
+		break;
 	}
 }
 
@@ -378,7 +393,12 @@ launcher_run(struct launcher *l)
 	struct err err;
 	int rc;
 
-	rc = open_loop(l);
+	/* Before the filter, which would be theirs too. */
+	l->runner = rc = runner_start();
+	if (rc >= 0)
+		rc = open_loop(l);
+	if (rc >= 0)
+		rc = watch(l, l->runner, ABOUT(ABOUT_RUNNER, 0));
 	if (rc >= 0)
 		rc = filter_launcher(l);
 	if (rc < 0) {

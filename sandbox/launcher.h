@@ -20,15 +20,33 @@
 /* What was opened, or may be opened again, for a slot. */
 struct resource {
 	bool granted;
-	int fd; /* -1: permission only, or the attempt failed */
+	bool free; /* ... by the operator: policy is not asked */
+	int fd;    /* -1: permission only, or the attempt failed */
 	struct launch_open args;
+	uint64_t map_offset, map_bytes; /* NETMAP: its memory */
 	/* a unix socket's file that we made, to be removed again */
 	bool made;
 	dev_t made_dev;
 	ino_t made_ino;
+	bool run; /* DOWNSCRIPT: it is still to be run */
 };
 
-enum slot_tell { TELL_ATTESTED = 1, TELL_EXITED = 2, TELL_RELEASED = 4 };
+enum slot_tell {
+	TELL_ATTESTED = 1,
+	TELL_EXITED = 2,
+	TELL_RELEASED = 4,
+	TELL_OPENED = 8, /* of a program that has ended */
+};
+
+/* The program that runs for a slot (scripts.c). */
+struct slot_run {
+	uint32_t number; /* 0: none */
+	uint32_t what;
+	uint32_t seq;   /* of the OPEN that waits for its end */
+	uint32_t index; /* of that resource */
+	int sock;       /* where a helper sends its tap, or -1 */
+	char program[LAUNCH_PATH];
+};
 
 /* One place for a process and what it owns. Slot 0 is the broker's. */
 struct slot {
@@ -59,7 +77,9 @@ struct slot {
 	struct resource resources[LAUNCH_RESOURCES];
 	/* what the broker was not told yet */
 	unsigned tell; /* enum slot_tell */
-	struct launch_result attested, exited;
+	struct launch_result attested, exited, opened;
+	struct slot_run run;
+	bool up_failed; /* what was run before the first frame */
 };
 
 struct listener {
@@ -77,7 +97,10 @@ struct launcher {
 	uint64_t clone_flags; /* namespaces that work here */
 	uid_t uid_base;       /* first of LAUNCH_SLOTS uids, 0: none */
 	int epoll, signals, null_fd, start_dir, run_dir, libexec_dir;
+	char start_path[LAUNCH_PATH];     /* of start_dir; "": not known */
 	int resolver_dir, resolver_watch; /* -1 until wanted */
+	int runner;                       /* who runs scripts, or -1 */
+	uint32_t run_number;              /* of the last one */
 	int config_fds[OPTIONS_CONFIGS];
 	int pidfile, up_pipe, log_fd;
 	int log_sink;  /* --daemonize: what nobody reads any more, or -1 */
@@ -133,6 +156,10 @@ void launcher_kill(struct slot *slot);
 
 /* launcher_release - close and remove all that the slot owns. */
 void launcher_release(struct launcher *l, struct slot *slot);
+
+/* launcher_let_go - the slot has no process: release it, now or when its
+ * downscript has ended, and tell. */
+void launcher_let_go(struct launcher *l, struct slot *slot);
 
 /* launcher_quit - end everything; the loop ends with this code. */
 void launcher_quit(struct launcher *l, int code);
@@ -195,7 +222,8 @@ int attest(const struct launcher *l, const struct slot *s, uint64_t claimed,
 /*
  * opener_open - open one resource for a slot; arguments are well-formed.
  *   given  descriptor that came with the request, or -1; taken
- * 0, or -errno with *err. Then nothing was opened, and the slot may try again
+ * 0; OPENER_LATER (open_tap.h): the answer is given later; or -errno with *err.
+ * Then nothing was opened, and the slot may try again
  * what policy had granted.
  */
 int opener_open(struct launcher *l, struct slot *s,
@@ -206,6 +234,18 @@ void opener_give_back(struct launcher *l, const struct slot *user);
 
 /* opener_close - undo: close, and remove the socket's file. */
 void opener_close(struct launcher *l, struct resource *r);
+
+/* --- scripts.c -------------------------------------------------------- */
+
+/* scripts_heard - the runner has something to tell, or has ended. */
+void scripts_heard(struct launcher *l);
+
+/* scripts_hold - does a program run for the slot, or is one started now that
+ * must be run before its end? */
+bool scripts_hold(struct launcher *l, struct slot *s);
+
+/* scripts_last - run what is still to be run, and wait, but not for long. */
+void scripts_last(struct launcher *l, struct slot *s, uint64_t deadline_ns);
 
 /* --- resolver.c ------------------------------------------------------- */
 
@@ -239,6 +279,13 @@ int notify_pidfile(struct launcher *l);
 
 /* inherit_scan - which descriptors were open when we started. */
 void inherit_scan(struct launcher *l);
+
+/*
+ * inherit_take - one of those, which is then used up. Returns a descriptor
+ * that the caller owns; -EPERM after the latch, -EBADF or another -errno with
+ * *err.
+ */
+int inherit_take(struct launcher *l, uint32_t number, struct err *err);
 
 /* inherit_listeners - socket activation (sd_listen_fds(3)). */
 void inherit_listeners(struct launcher *l);

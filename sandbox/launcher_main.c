@@ -128,6 +128,8 @@ open_places(struct launcher *l)
 		fail("--libexec", o->libexec, "has no bulkhead-broker");
 	l->start_dir = rc =
 	    (int)sys_result(open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+	if (!getcwd(l->start_path, sizeof l->start_path))
+		l->start_path[0] = '\0';
 	if (rc >= 0)
 		l->null_fd = rc =
 		    (int)sys_result(open("/dev/null", O_RDWR | O_CLOEXEC));

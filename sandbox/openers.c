@@ -12,7 +12,7 @@
  * A unix socket is reached through /proc/self/fd, for the same reason.
  * Specification: openat2(2), unix(7), ip(7); netdevs.md sections 8 and 10.
  */
-#include "sandbox/openers.h"
+#include "sandbox/open_tap.h"
 
 #include "proto/sys.h"
 
@@ -28,6 +28,10 @@
 
 /* Connections that may wait for a backend that is being restarted. */
 #define BACKLOG 16
+
+/* The kernel doubles it and counts what its buffers take: about 900 frames of
+ * 1514 bytes. The usual is 90, less than a sender's batches. */
+#define RECEIVE_BYTES (1 << 20)
 
 #define SOCKET_FLAGS (SOCK_CLOEXEC | SOCK_NONBLOCK)
 
@@ -65,6 +69,19 @@ listen_ip(struct opening *o)
 	return rc;
 }
 
+/* A peer that has silently gone is noticed after about two minutes. */
+static void
+keep_alive(int fd)
+{
+	static const int idle_s = 60, every_s = 10, count = 6;
+
+	(void)set_on(fd, SOL_SOCKET, SO_KEEPALIVE);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+	(void)setsockopt(
+	    fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+}
+
 static int
 connect_ip(struct opening *o)
 {
@@ -73,8 +90,10 @@ connect_ip(struct opening *o)
 
 	o->fd = rc = (int)sys_result(
 	    socket(a->sa.sa_family, SOCK_STREAM | SOCKET_FLAGS, 0));
-	if (rc >= 0)
+	if (rc >= 0) {
 		(void)set_on(o->fd, IPPROTO_TCP, TCP_NODELAY);
+		keep_alive(o->fd);
+	}
 	if (rc >= 0)
 		rc = (int)sys_result(connect(o->fd, &a->sa, a->len));
 	return rc == -EINPROGRESS ? 0 : rc;
@@ -139,6 +158,17 @@ opener_permit_listen(struct opening *o)
 
 /* --- datagrams -------------------------------------------------------- */
 
+void
+opener_roomy(int fd)
+{
+	int bytes = RECEIVE_BYTES;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) <
+	    0)
+		(void)setsockopt(
+		    fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+}
+
 static int
 bind_udp(struct opening *o, const struct addr *a)
 {
@@ -148,7 +178,10 @@ bind_udp(struct opening *o, const struct addr *a)
 	    socket(a->sa.sa_family, SOCK_DGRAM | SOCKET_FLAGS, 0));
 	if (rc >= 0)
 		rc = set_on(o->fd, SOL_SOCKET, SO_REUSEADDR);
-	return rc < 0 ? rc : (int)sys_result(bind(o->fd, &a->sa, a->len));
+	if (rc < 0)
+		return rc;
+	opener_roomy(o->fd);
+	return (int)sys_result(bind(o->fd, &a->sa, a->len));
 }
 
 int
@@ -234,104 +267,33 @@ is_socket(int fd, const char *what, struct err *err)
 	return rc < 0 ? err_set(err, rc, "%s is not a socket", what) : 0;
 }
 
-static int
-take_inherited(struct opening *o)
+int
+opener_take(struct opening *o, char what[OPENER_WHAT_BYTES])
 {
-	uint32_t number = o->args->number;
-	int rc;
-
-	if (o->l->latched)
-		return err_set(o->err, -EPERM,
-		    "descriptor %u: numbers are for the command line; "
-		    "pass a descriptor with the command",
-		    number);
-	if (number >= INHERITED_MAX || !o->l->inherited[number])
-		return err_set(o->err, -EBADF,
-		    "descriptor %u was not open at the start, or is in use",
-		    number);
-	rc = (int)sys_result(fcntl((int)number, F_DUPFD_CLOEXEC, 0));
-	if (rc < 0)
-		return world_says(o->err, rc, "take", "the descriptor");
-	o->fd = rc;
-	o->l->inherited[number] = false;
-	(void)close((int)number);
-	return 0;
+	if (o->given >= 0) {
+		(void)snprintf(
+		    what, OPENER_WHAT_BYTES, "the passed descriptor");
+		o->fd = fd_take(&o->given);
+		return 0;
+	}
+	(void)snprintf(
+	    what, OPENER_WHAT_BYTES, "descriptor %u", o->args->number);
+	o->fd = inherit_take(o->l, o->args->number, o->err);
+	return o->fd < 0 ? o->fd : 0;
 }
 
 int
 opener_fd(struct opening *o)
 {
-	char what[32] = "the passed descriptor";
-	int rc = 0;
+	char what[OPENER_WHAT_BYTES];
+	int rc = opener_take(o, what);
 
-	if (o->given >= 0) {
-		o->fd = fd_take(&o->given);
-	} else {
-		snprintf(what, sizeof what, "descriptor %u", o->args->number);
-		rc = take_inherited(o);
-	}
 	if (rc >= 0)
 		rc = is_socket(o->fd, what, o->err);
 	return rc < 0 ? rc : sys_nonblock(o->fd, true);
 }
 
 /* --- files and directories -------------------------------------------- */
-
-/* Is it the file behind one of our own descriptors? */
-static bool
-same_file(const struct stat *st, int ours)
-{
-	struct stat own;
-
-	return ours >= 0 && fstat(ours, &own) == 0 &&
-	       own.st_dev == st->st_dev && own.st_ino == st->st_ino;
-}
-
-/*
- * It must be an ordinary file with one name, whoever had made it, but not our
- * pid file or log.
- */
-static int
-check_file(const struct launcher *l, int fd)
-{
-	struct stat st;
-	int rc = (int)sys_result(fstat(fd, &st));
-
-	if (rc < 0)
-		return rc;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
-	if (same_file(&st, l->pidfile) || same_file(&st, STDERR_FILENO))
-		return -EBUSY;
-	return st.st_nlink == 1 ? (int)sys_result(ftruncate(fd, 0)) : -EMLINK;
-}
-
-int
-opener_file_create(struct opening *o)
-{
-	const char *path = o->args->path;
-	const char *name;
-	int dir, rc;
-
-	if (path[0] == '\0')
-		return err_set(o->err, -EINVAL, "no file name");
-	dir = rc = opener_parent(o, POLICY_FILE, "create", path, &name);
-	if (rc < 0)
-		return rc;
-	o->fd = rc = (int)sys_result(openat(dir, name,
-	    O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
-	    0640));
-	fd_close(&dir);
-	if (rc >= 0)
-		rc = check_file(o->l, o->fd);
-	if (rc == -EINVAL || rc == -ENXIO)
-		return err_set(o->err, -EINVAL,
-		    "cannot create %s: it is not a regular file", path);
-	if (rc == -ELOOP)
-		return err_set(o->err, rc,
-		    "cannot create %s: it is a symbolic link", path);
-	return rc < 0 ? world_says(o->err, rc, "create", path) : 0;
-}
 
 int
 opener_directory(struct opening *o)
@@ -370,21 +332,34 @@ static int (*const openers[RES_COUNT])(struct opening *o) = {
     [RES_STREAM_CONNECT] = opener_stream_connect,
     [RES_UDP] = opener_udp,
     [RES_MCAST] = opener_mcast,
+    [RES_RAW_IP] = opener_raw_ip,
+    [RES_UNIX_DGRAM] = opener_unix_dgram,
     [RES_FD] = opener_fd,
     [RES_FILE_CREATE] = opener_file_create,
     [RES_DIRECTORY] = opener_directory,
     [RES_RESOLVER] = opener_resolver,
     [RES_CHARDEV] = opener_chardev,
+    [RES_VDE_CONTROL] = opener_vde_control,
+    [RES_VDE_DATA] = opener_vde_data,
+    [RES_NETMAP] = opener_netmap,
     [RES_PERMIT_LISTEN] = opener_permit_listen,
+    [RES_TAP] = opener_tap,
+    [RES_TAP_FD] = opener_tap_fd,
+    [RES_BRIDGE] = opener_bridge,
+    [RES_SCRIPT] = opener_script,
+    [RES_DOWNSCRIPT] = opener_downscript,
 };
 
 static bool
 same_args(const struct launch_open *a, const struct launch_open *b)
 {
-	return a->kind == b->kind && a->number == b->number &&
-	       a->udp == b->udp && addr_equal(&a->local, &b->local) &&
-	       addr_equal(&a->remote, &b->remote) &&
-	       strcmp(a->path, b->path) == 0;
+	/* That of VDE_DATA says what to do with the socket. */
+	if (a->number != b->number && a->kind != RES_VDE_DATA)
+		return false;
+	return a->kind == b->kind && a->udp == b->udp && a->mode == b->mode &&
+	       a->group == b->group && addr_equal(&a->local, &b->local) &&
+	       addr_equal(&a->remote, &b->remote) && a->sndbuf == b->sndbuf &&
+	       strcmp(a->name, b->name) == 0 && strcmp(a->path, b->path) == 0;
 }
 
 /* What was granted stays granted; what is still good stays open. */
@@ -396,10 +371,20 @@ open_again(struct opening *o, struct resource *r)
 	if (!r->granted || !same_args(&r->args, o->args))
 		return err_set(o->err, -EPERM,
 		    "only what the slot was granted can be opened again");
+	/* Policy would say the same, but no link may have come in between. */
+	o->free = r->free;
+	/* The socket stays: only its peer is looked for. */
+	if (r->fd >= 0 && o->args->kind == RES_UNIX_DGRAM)
+		return opener_unix_join(o, r->fd);
+	if (o->args->kind == RES_VDE_DATA && o->args->number != 0)
+		return opener_vde_connect(o, r);
+	if (opener_vde_later(o->args)) {
+		fd_close_foreign(&r->fd);
+		return 0;
+	}
 	if (r->fd >= 0 && !opener_is_connection(o->l, o->args))
 		return 0;
 	fd_close_foreign(&r->fd);
-	o->free = true;
 	rc = openers[o->args->kind](o);
 	if (rc < 0)
 		fd_close_foreign(&o->fd);
@@ -425,11 +410,13 @@ open_first(struct opening *o, struct resource *r)
 	if (rc < 0 && (!o->granted || !opener_is_connection(o->l, o->args)))
 		return rc;
 	r->granted = true;
+	r->free = o->free;
 	r->args = *o->args;
 	r->fd = fd_take(&o->fd);
 	r->made = o->made;
 	r->made_dev = o->made_dev;
 	r->made_ino = o->made_ino;
+	r->run = o->run;
 	return rc;
 }
 
@@ -452,7 +439,7 @@ opener_open(struct launcher *l, struct slot *s, const struct launch_open *args,
 	else
 		rc = args->again ? open_again(&o, r) : open_first(&o, r);
 	fd_close_foreign(&o.given);
-	return rc < 0 ? rc : 0;
+	return rc < 0 || rc == OPENER_LATER ? rc : 0;
 }
 
 void
@@ -460,6 +447,8 @@ opener_close(struct launcher *l, struct resource *r)
 {
 	if (r->made)
 		opener_unix_remove(l, r);
+	if (r->granted && r->args.kind == RES_VDE_DATA)
+		opener_vde_remove(l, r);
 	fd_close_foreign(&r->fd);
-	r->granted = r->made = false;
+	r->granted = r->made = r->run = false;
 }

@@ -21,6 +21,7 @@ struct opening {
 	bool made;    /* ... and a socket's file with it */
 	dev_t made_dev;
 	ino_t made_ino;
+	bool run; /* a program is to be run at the end */
 };
 
 /* openers.c: one per kind. 0, or -errno with *err filled. */
@@ -29,10 +30,49 @@ int opener_stream_connect(struct opening *o);
 int opener_permit_listen(struct opening *o);
 int opener_udp(struct opening *o);
 int opener_mcast(struct opening *o);
+int opener_raw_ip(struct opening *o); /* open_raw_ip.c */
+
+/* opener_roomy - let a datagram socket keep more than the kernel's usual; as
+ * an ordinary user no more than net.core.rmem_max. */
+void opener_roomy(int fd);
 int opener_fd(struct opening *o);
-int opener_file_create(struct opening *o);
 int opener_directory(struct opening *o);
 int opener_resolver(struct opening *o);
+
+int opener_netmap(struct opening *o); /* open_netmap.c */
+
+/* --- open_vde.c ------------------------------------------------------- */
+
+int opener_vde_control(struct opening *o);
+int opener_vde_data(struct opening *o);
+
+/* opener_vde_connect - the slot's data socket, to the switch's. As above. */
+int opener_vde_connect(struct opening *o, const struct resource *r);
+
+/*
+ * opener_vde_later - vde_switch 2.3.2 mixes up its ports when one closes in the
+ * moment in which another opens. So a new process is given no connection: it
+ * asks for one, a while after the end of the one before.
+ */
+bool opener_vde_later(const struct launch_open *args);
+
+/* opener_vde_given - the process has it: its end is the connection's. */
+void opener_vde_given(struct slot *s);
+
+/* opener_vde_remove - remove the name of a data socket, if it has one. */
+void opener_vde_remove(struct launcher *l, const struct resource *r);
+
+/* open_file.c: by its path, or the descriptor that came with the request. */
+int opener_file_create(struct opening *o);
+
+/*
+ * opener_take - the descriptor that came with the request, or the inherited one
+ * of the number in it, becomes o->fd. `what` is filled in for messages. Its
+ * kind is still to be checked, with nothing that can wait (no fstat(2)).
+ * 0, or -errno with *err.
+ */
+#define OPENER_WHAT_BYTES 32
+int opener_take(struct opening *o, char what[OPENER_WHAT_BYTES]);
 
 /* --- handover.c: what another slot keeps ------------------------------ */
 
@@ -73,6 +113,12 @@ int opener_unix_listen(struct opening *o, const char *text);
 
 /* opener_unix_connect - 0, or -errno with *err perhaps not filled. */
 int opener_unix_connect(struct opening *o);
+
+/* opener_unix_dgram - one per kind: bound, not connected. */
+int opener_unix_dgram(struct opening *o);
+
+/* opener_unix_join - connect what opener_unix_dgram made, once more. */
+int opener_unix_join(struct opening *o, int fd);
 
 /* opener_unix_remove - remove the file of a socket that we made. */
 void opener_unix_remove(struct launcher *l, const struct resource *r);

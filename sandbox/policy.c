@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,15 +24,17 @@ static const char *const kind_names[POLICY_KINDS] = {
     [POLICY_CONNECT] = "connect",
     [POLICY_UDP] = "udp",
     [POLICY_MCAST] = "mcast",
+    [POLICY_RAW_IP] = "raw-ip",
     [POLICY_FILE] = "file",
     [POLICY_UNIX] = "unix",
     [POLICY_DIRECTORY] = "directory",
+    [POLICY_VDE] = "vde",
+    [POLICY_SCRIPT] = "script",
     [POLICY_NETWORK] = "network",
+    [POLICY_INTERFACE] = "interface",
+    [POLICY_NETMAP] = "netmap",
+    [POLICY_BRIDGE] = "bridge",
 };
-
-/* Words of the grammar whose resources this build cannot open. */
-static const char *const reserved[] = {
-    "interface", "bridge", "script", "raw-ip", "netmap", "vde"};
 
 const char *
 policy_kind_name(enum policy_kind kind)
@@ -192,6 +195,31 @@ policy_path(const struct policy *p, enum policy_kind kind, const char *path,
 	return p->otherwise;
 }
 
+/* Does a name fit "name" or "beginning*"? */
+static bool
+name_fits(const char *pattern, const char *name)
+{
+	size_t len = strlen(pattern);
+
+	if (len > 0 && pattern[len - 1] == '*')
+		return strncmp(pattern, name, len - 1) == 0;
+	return strcmp(pattern, name) == 0;
+}
+
+bool
+policy_name(const struct policy *p, enum policy_kind kind, const char *name)
+{
+	unsigned i;
+
+	for (i = 0; i < p->count; i++) {
+		const struct policy_rule *r = &p->rules[i];
+
+		if (r->kind == kind && (r->any || name_fits(r->path, name)))
+			return r->allow;
+	}
+	return p->otherwise;
+}
+
 /* --- making ----------------------------------------------------------- */
 
 static struct policy_rule *
@@ -251,6 +279,7 @@ policy_usual(struct policy *p, bool root, const char *run_dir)
 	for (kind = POLICY_LISTEN; !is_path_kind(kind); kind++)
 		allow_all(p, kind);
 	allow_all(p, POLICY_NETWORK);
+	allow_all(p, POLICY_INTERFACE);
 	BUG_ON(allow_run_dir(p, run_dir) != 0);
 }
 
@@ -369,13 +398,40 @@ parse_network(const char *text, struct policy_rule *r)
 								   : -EINVAL;
 }
 
+/* "*", "NAME" or "BEGINNING*"; names as the kernel has them. */
+static int
+parse_name(const char *text, struct policy_rule *r)
+{
+	size_t len = strlen(text), star = strcspn(text, "*");
+
+	r->any = strcmp(text, "*") == 0;
+	if (len == 0 || len >= IF_NAMESIZE || strchr(text, '/') != NULL ||
+	    (star < len && star + 1 != len))
+		return -EINVAL;
+	memcpy(r->path, text, len + 1);
+	return 0;
+}
+
+static bool
+is_name_kind(enum policy_kind kind)
+{
+	return kind == POLICY_INTERFACE || kind == POLICY_BRIDGE ||
+	       kind == POLICY_NETMAP;
+}
+
 static int
 parse_pattern(char *text, struct policy_rule *r)
 {
 	if (r->kind == POLICY_NETWORK)
 		return parse_network(text, r);
-	return is_path_kind(r->kind) ? parse_path(text, r)
-				     : parse_address(text, r);
+	if (is_name_kind(r->kind))
+		return parse_name(text, r);
+	if (is_path_kind(r->kind))
+		return parse_path(text, r);
+	if (parse_address(text, r) < 0)
+		return -EINVAL;
+	/* Raw IP has no ports. */
+	return r->kind == POLICY_RAW_IP && r->port_min > 0 ? -EINVAL : 0;
 }
 
 /* What a pattern of this kind looks like. */
@@ -384,6 +440,10 @@ pattern_form(enum policy_kind kind)
 {
 	if (kind == POLICY_NETWORK)
 		return "host";
+	if (is_name_kind(kind))
+		return "NAME or NAME*, at most 15 bytes";
+	if (kind == POLICY_RAW_IP)
+		return "ADDRESS[/BITS]";
 	return is_path_kind(kind) ? "an absolute path without . and .."
 				  : "ADDRESS[/BITS][:PORT[-PORT]]";
 }
@@ -409,11 +469,6 @@ find_kind(const char *word, enum policy_kind *kind, struct err *err)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof reserved / sizeof *reserved; i++)
-		if (strcmp(reserved[i], word) == 0)
-			return err_set(err, -EINVAL,
-			    "rules for \"%s\" are not available in this build",
-			    word);
 	for (i = 0; i < POLICY_KINDS; i++) {
 		if (strcmp(kind_names[i], word) == 0) {
 			*kind = (enum policy_kind)i;
@@ -422,7 +477,9 @@ find_kind(const char *word, enum policy_kind *kind, struct err *err)
 	}
 	return err_set(err, -EINVAL,
 	    "\"%s\" is not a kind; kinds are listen, connect, udp, mcast, "
-	    "file, unix, directory, network",
+	    "raw-ip, "
+	    "file, unix, directory, vde, script, network, interface, netmap, "
+	    "bridge",
 	    word);
 }
 

@@ -22,10 +22,16 @@ enum policy_kind {
 	POLICY_CONNECT,   /* TCP */
 	POLICY_UDP,       /* both addresses of a UDP socket */
 	POLICY_MCAST,     /* multicast group */
+	POLICY_RAW_IP,    /* both addresses of a raw IP socket */
 	POLICY_FILE,      /* create or truncate beneath a directory */
 	POLICY_UNIX,      /* listen or connect beneath a directory */
 	POLICY_DIRECTORY, /* show a directory beneath a directory */
+	POLICY_SCRIPT,    /* run a program beneath a directory */
+	POLICY_VDE,       /* join a switch: its directory, beneath one */
 	POLICY_NETWORK,   /* a process in the host's network: "host" */
+	POLICY_INTERFACE, /* make or take a tap of that name */
+	POLICY_NETMAP,    /* bind the netmap port of that name */
+	POLICY_BRIDGE,    /* have a tap put into that bridge by a helper */
 	POLICY_KINDS
 };
 
@@ -38,7 +44,7 @@ struct policy_rule {
 	uint8_t prefix_bits;
 	struct addr net;
 	uint16_t port_min, port_max; /* host order */
-	/* paths: absolute, no `.`, `..`, `//` in it; or "@name" */
+	/* paths: absolute, no `.`, `..`, `//` in it; or "@name"; names */
 	char path[PATH_MAX];
 };
 
@@ -88,6 +94,13 @@ struct addr policy_destination(const struct addr *a);
  */
 bool policy_path(const struct policy *p, enum policy_kind kind,
     const char *path, size_t *beneath);
+
+/*
+ * policy_name - may this interface or bridge be used so? A pattern is a name,
+ * or the beginning of names and a `*`.
+ */
+bool policy_name(
+    const struct policy *p, enum policy_kind kind, const char *name);
 
 /* policy_plain - absolute, without `.`, `..` and empty components. */
 bool policy_plain(const char *path);

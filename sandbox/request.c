@@ -12,6 +12,8 @@
 #include "proto/sys.h"
 #include "sandbox/confine.h"
 #include "sandbox/launcher.h"
+#include "sandbox/open_tap.h"
+#include "sandbox/openers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,6 +95,13 @@ address_fits(const struct addr *a)
 	return false;
 }
 
+/* Kinds that may be a descriptor of a client. */
+static bool
+takes_descriptor(uint32_t kind)
+{
+	return kind == RES_FD || kind == RES_FILE_CREATE || kind == RES_TAP_FD;
+}
+
 static bool
 open_fits(const struct request *q)
 {
@@ -106,10 +115,10 @@ open_fits(const struct request *q)
 	if (o->qmp != (q->msg.slot == 0) ||
 	    (o->qmp && (o->kind != RES_STREAM_LISTEN || o->give || o->again)))
 		return false;
-	if (q->fd >= 0 && o->kind != RES_FD)
+	if (q->fd >= 0 && !takes_descriptor(o->kind))
 		return false;
 	return address_fits(&o->local) && address_fits(&o->remote) &&
-	       ends(o->path, sizeof o->path);
+	       ends(o->path, sizeof o->path) && ends(o->name, sizeof o->name);
 }
 
 static bool
@@ -141,6 +150,12 @@ static bool
 other_slot(const struct request *q)
 {
 	return q->msg.slot != 0;
+}
+
+static bool
+own_slot(const struct request *q)
+{
+	return q->msg.slot == 0;
 }
 
 static bool
@@ -182,8 +197,30 @@ on_open(struct request *q)
 		refuse(q, LAUNCH_OPENED, rc, err.text);
 		return;
 	}
+	if (rc == OPENER_LATER) {
+		q->slot->run.seq = q->msg.seq;
+		return;
+	}
 	fd = q->slot->resources[o->index].fd;
 	launcher_answer(q->l, &msg, &fd, o->give && fd >= 0 ? 1 : 0);
+	if (o->give)
+		opener_vde_given(q->slot);
+}
+
+/* What the operator's shell has opened for us, for a set of descriptors. */
+static void
+on_take(struct request *q)
+{
+	struct launch_msg msg = answer_to(q, LAUNCH_TAKEN);
+	struct err err;
+	int fd = inherit_take(q->l, q->msg.open.number, &err);
+
+	if (fd < 0) {
+		refuse(q, LAUNCH_TAKEN, fd, err.text);
+		return;
+	}
+	launcher_answer(q->l, &msg, &fd, 1);
+	fd_close_foreign(&fd);
 }
 
 /* Is the slot's process in the host's network without leave to be there? */
@@ -257,8 +294,7 @@ on_release(struct request *q)
 		launcher_kill(s);
 		return;
 	}
-	launcher_release(q->l, s);
-	launcher_note(q->l, s, TELL_RELEASED);
+	launcher_let_go(q->l, s);
 }
 
 static void
@@ -379,6 +415,7 @@ static const struct rule {
 	void (*act)(struct request *q);
 } rules[] = {
     {LAUNCH_OPEN, BROKER, 1, open_fits, on_open},
+    {LAUNCH_TAKE, BROKER, 0, own_slot, on_take},
     {LAUNCH_SPAWN, BROKER, 0, spawn_fits, on_spawn},
     {LAUNCH_STOP, BROKER, 0, stop_fits, on_stop},
     {LAUNCH_RELEASE, BROKER, 0, other_slot, on_release},

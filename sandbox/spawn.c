@@ -12,6 +12,7 @@
 #include "proto/ring.h"
 #include "proto/sys.h"
 #include "sandbox/confine.h"
+#include "sandbox/openers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,7 @@
 #define FILES_SOCKETS 4096
 #define FILES_FEW     192
 
-#define OUR_ARGS_MAX 12 /* options that we put behind the others */
+#define OUR_ARGS_MAX 15 /* options that we put behind the others */
 
 static bool
 is_backend(uint32_t role)
@@ -342,12 +343,21 @@ broker_args(struct launcher *l, const struct slot *s, struct args *a)
 	unsigned i;
 
 	add_arg(a, "--run-dir=%s", l->options.run_dir);
+	if (l->start_path[0] != '\0')
+		add_arg(a, "--start-dir=%s", l->start_path);
 	for (i = 0; i < l->options.config_count; i++)
 		add_arg(a, "--config-fd=%u", FD_RESOURCE + i);
 	add_usual_args(a, l, s);
 	for (i = 0; i <= a->count; i++)
 		l->broker_args[l->broker_arg_count + (int)i] = a->list[i];
 	return l->broker_args;
+}
+
+static void
+add_map_args(struct args *a, const struct resource *r)
+{
+	add_arg(a, "--map-offset=%llu", (unsigned long long)r->map_offset);
+	add_arg(a, "--map-bytes=%llu", (unsigned long long)r->map_bytes);
 }
 
 static char *const *
@@ -366,6 +376,8 @@ child_args(struct launcher *l, const struct slot *s, struct args *a,
 		add_arg(
 		    a, "--ring-bytes=%llu", (unsigned long long)s->ring_bytes);
 	add_arg(a, "--resources=0x%x", open);
+	if (s->resources[0].granted && s->resources[0].args.kind == RES_NETMAP)
+		add_map_args(a, &s->resources[0]);
 	if (order->etc_target >= 0)
 		add_arg(a, "--etc-fd=%d", order->etc_target);
 	if (order->tftp_target >= 0)
@@ -499,6 +511,7 @@ spawn_child(struct launcher *l, unsigned slot, const struct launch_spawn *what,
 	rc = start(s, &order);
 	if (rc >= 0)
 		rc = launcher_watch(l, slot);
+	opener_vde_given(s);
 out:
 	close_offspring(&o);
 	if (rc < 0) {

@@ -120,14 +120,22 @@ flush_listeners(struct launcher *l)
 	return true;
 }
 
+static void
+opened(const struct slot *s, struct launch_msg *msg)
+{
+	msg->result = s->opened;
+	msg->seq = s->run.seq;
+}
+
 static bool
 flush_slot(struct launcher *l, struct slot *s)
 {
 	static const struct {
 		unsigned what;
 		uint32_t type;
-	} order[] = {{TELL_ATTESTED, LAUNCH_ATTESTED},
-	    {TELL_EXITED, LAUNCH_EXITED}, {TELL_RELEASED, LAUNCH_RELEASED}};
+	} order[] = {{TELL_OPENED, LAUNCH_OPENED},
+	    {TELL_ATTESTED, LAUNCH_ATTESTED}, {TELL_EXITED, LAUNCH_EXITED},
+	    {TELL_RELEASED, LAUNCH_RELEASED}};
 	struct launch_msg msg;
 	size_t i;
 
@@ -142,6 +150,8 @@ flush_slot(struct launcher *l, struct slot *s)
 			msg.result = s->attested;
 		else if (order[i].what == TELL_EXITED)
 			msg.result = s->exited;
+		else if (order[i].what == TELL_OPENED)
+			opened(s, &msg);
 		else
 			msg.seq = s->release_seq;
 		if (!send_message(l, &msg, NULL, 0))

@@ -31,10 +31,10 @@ by_fd(struct sockaddr_un *un, int fd, const char *name)
 }
 
 static int
-new_socket(void)
+new_socket(int type)
 {
 	return (int)sys_result(
-	    socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+	    socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
 /* Connect to the socket file `name` in `dir`, which must not be a link. */
@@ -68,7 +68,7 @@ opener_unix_connect(struct opening *o)
 	int dir, rc;
 
 	if (a->un.sun_path[0] == '\0') {
-		o->fd = rc = new_socket();
+		o->fd = rc = new_socket(SOCK_STREAM);
 		return rc < 0 ? rc
 			      : (int)sys_result(connect(o->fd, &a->sa, a->len));
 	}
@@ -76,7 +76,7 @@ opener_unix_connect(struct opening *o)
 	    opener_parent(o, POLICY_UNIX, "connect to", a->un.sun_path, &name);
 	if (rc < 0)
 		return rc;
-	o->fd = rc = new_socket();
+	o->fd = rc = new_socket(SOCK_STREAM);
 	if (rc >= 0)
 		rc = connect_at(o->fd, dir, name);
 	fd_close(&dir);
@@ -85,9 +85,9 @@ opener_unix_connect(struct opening *o)
 
 /* A socket's file that nobody listens behind is in the way of nobody. */
 static int
-remove_stale(int dir, const char *name)
+remove_stale(int type, int dir, const char *name)
 {
-	int probe = new_socket(), rc;
+	int probe = new_socket(type), rc;
 
 	if (probe < 0)
 		return probe;
@@ -99,7 +99,7 @@ remove_stale(int dir, const char *name)
 }
 
 static int
-bind_at(struct opening *o, int dir, const char *name)
+bind_at(struct opening *o, int type, int dir, const char *name)
 {
 	struct sockaddr_un un;
 	struct stat st;
@@ -109,7 +109,7 @@ bind_at(struct opening *o, int dir, const char *name)
 
 	if (strlen(name) > sizeof un.sun_path - 32)
 		return -ENAMETOOLONG;
-	o->fd = rc = new_socket();
+	o->fd = rc = new_socket(type);
 	if (rc < 0)
 		return rc;
 	mask = umask(~SOCKET_MODE & 0777);
@@ -123,39 +123,119 @@ bind_at(struct opening *o, int dir, const char *name)
 	o->made = true;
 	o->made_dev = st.st_dev;
 	o->made_ino = st.st_ino;
-	return (int)sys_result(listen(o->fd, BACKLOG));
+	return 0;
 }
 
-int
-opener_unix_listen(struct opening *o, const char *text)
+/* A new socket at `local`, in the file system or beside it. */
+static int
+bind_local(struct opening *o, int type)
 {
 	const struct addr *a = &o->args->local;
 	const char *name;
 	int dir, rc;
 
 	if (a->un.sun_path[0] == '\0') {
-		o->fd = rc = new_socket();
-		if (rc >= 0)
-			rc = (int)sys_result(bind(o->fd, &a->sa, a->len));
-		if (rc >= 0)
-			rc = (int)sys_result(listen(o->fd, BACKLOG));
-		goto out;
+		o->fd = rc = new_socket(type);
+		return rc < 0 ? rc
+			      : (int)sys_result(bind(o->fd, &a->sa, a->len));
 	}
 	dir = opener_parent(o, POLICY_UNIX, "listen on", a->un.sun_path, &name);
 	if (dir < 0)
 		return dir;
-	rc = remove_stale(dir, name);
+	rc = remove_stale(type, dir, name);
 	if (rc >= 0)
-		rc = bind_at(o, dir, name);
+		rc = bind_at(o, type, dir, name);
 	fd_close(&dir);
-out:
+	return rc;
+}
+
+/* What bind_local and what follows it say, in words; a refusal has its own. */
+static int
+say(struct opening *o, int rc, const char *text)
+{
+	if (rc >= 0 || o->err->text[0] != '\0')
+		return rc;
 	if (rc == -EADDRINUSE)
 		return err_set(o->err, rc,
 		    "cannot listen on %s: somebody listens there, or it is "
 		    "not a socket",
 		    text);
-	return rc < 0 ? err_set(o->err, rc, "cannot listen on %s: %s", text,
-			    strerrordesc_np(-rc))
+	return err_set(
+	    o->err, rc, "cannot listen on %s: %s", text, strerrordesc_np(-rc));
+}
+
+int
+opener_unix_listen(struct opening *o, const char *text)
+{
+	int rc;
+
+	o->err->text[0] = '\0';
+	rc = bind_local(o, SOCK_STREAM);
+	if (rc >= 0)
+		rc = (int)sys_result(listen(o->fd, BACKLOG));
+	return say(o, rc, text);
+}
+
+/* --- datagrams -------------------------------------------------------------
+ */
+
+/* May it speak to the peer, whether that is there or not? */
+static int
+may_join(struct opening *o)
+{
+	const struct addr *a = &o->args->remote;
+	const char *name;
+	int dir;
+
+	if (a->un.sun_path[0] == '\0')
+		return opener_allowed_unix(o, "send to", a);
+	dir = opener_parent(o, POLICY_UNIX, "send to", a->un.sun_path, &name);
+	if (dir < 0)
+		return dir;
+	fd_close(&dir);
+	return 0;
+}
+
+int
+opener_unix_dgram(struct opening *o)
+{
+	const struct addr *local = &o->args->local, *to = &o->args->remote;
+	char text[ADDR_TEXT_BYTES];
+	int rc;
+
+	if (local->len == 0 || to->len == 0 || local->sa.sa_family != AF_UNIX ||
+	    to->sa.sa_family != AF_UNIX)
+		return err_set(
+		    o->err, -EINVAL, "unix datagrams need two paths");
+	rc = may_join(o);
+	if (rc >= 0)
+		rc = opener_allowed_unix(o, "listen on", local);
+	if (rc < 0)
+		return rc;
+	o->err->text[0] = '\0';
+	return say(o, bind_local(o, SOCK_DGRAM), addr_text(local, text));
+}
+
+int
+opener_unix_join(struct opening *o, int fd)
+{
+	const struct addr *a = &o->args->remote;
+	char text[ADDR_TEXT_BYTES];
+	const char *name;
+	int dir, rc;
+
+	if (a->un.sun_path[0] == '\0') {
+		rc = (int)sys_result(connect(fd, &a->sa, a->len));
+	} else {
+		dir = opener_parent(
+		    o, POLICY_UNIX, "send to", a->un.sun_path, &name);
+		if (dir < 0)
+			return dir;
+		rc = connect_at(fd, dir, name);
+		fd_close(&dir);
+	}
+	return rc < 0 ? err_set(o->err, rc, "cannot send to %s: %s",
+			    addr_text(a, text), strerrordesc_np(-rc))
 		      : 0;
 }
 

@@ -109,7 +109,7 @@ check_opens(struct schema *s, struct backend *b)
 		if (!o->kind_id)
 			return schema_fail(
 			    s, o->at, "unknown resource kind '%.64s'", o->kind);
-		for (k = 0; k < 4; k++) {
+		for (k = 0; k < SCHEMA_OPEN_KEYS; k++) {
 			if (!o->names[k])
 				continue;
 			o->index[k] = option_index(s, b, o, o->names[k]);

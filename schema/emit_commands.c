@@ -82,9 +82,11 @@ emit_backends_h(FILE *f, struct schema *s)
 	    "#ifndef GEN_BACKENDS_H\n#define GEN_BACKENDS_H\n\n"
 	    "#include \"gen/types.h\"\n#include \"proto/launch.h\"\n\n"
 	    "/* One resource; numbers are member indexes in `options`, or -1.\n"
-	    " * when: wanted if that option is there (-1: always). */\n"
+	    " * when: wanted if that option is there (-1: always); only_if,\n"
+	    " * unless: a boolean that must be true, must not be. */\n"
 	    "struct backend_open {\n\tenum resource_kind kind;\n"
-	    "\tint when, local, remote, path;\n};\n\n"
+	    "\tint when, local, remote, path, only_if, unless;\n"
+	    "\tint local_port, remote_port;\n};\n\n"
 	    "/* One type of this build; its role is ROLE_BACKEND + index. */\n"
 	    "struct backend_entry {\n\tconst char *type;\n"
 	    "\tenum net_client_driver driver;\n"
@@ -111,7 +113,7 @@ void
 emit_backends_c(FILE *f, struct schema *s)
 {
 	const struct backend *b;
-	size_t i, k;
+	size_t i, k, n;
 
 	fprintf(f, "#include \"gen/backends.h\"\n");
 	for (i = 0; i < s->built_count; i++) {
@@ -121,11 +123,12 @@ emit_backends_c(FILE *f, struct schema *s)
 		fprintf(f,
 		    "\nstatic const struct backend_open opens_%s[] = {\n",
 		    name_snake(&s->arena, b->name));
-		for (k = 0; k < b->open_count; k++)
-			fprintf(f, "\t{RES_%s, %d, %d, %d, %d},\n",
-			    b->opens[k].kind_id, b->opens[k].index[0],
-			    b->opens[k].index[1], b->opens[k].index[2],
-			    b->opens[k].index[3]);
+		for (k = 0; k < b->open_count; k++) {
+			fprintf(f, "\t{RES_%s", b->opens[k].kind_id);
+			for (n = 0; n < SCHEMA_OPEN_KEYS; n++)
+				fprintf(f, ", %d", b->opens[k].index[n]);
+			fprintf(f, "},\n");
+		}
 		fprintf(f, "};\n");
 	}
 	fprintf(f, "\nconst struct backend_entry backend_entries[] = {\n");

@@ -191,7 +191,8 @@ model_message(
 static int
 backend_open(struct schema *s, const struct node *n, struct backend *b)
 {
-	static const char *const keys[] = {"when", "local", "remote", "path"};
+	static const char *const keys[SCHEMA_OPEN_KEYS] = {"when", "local",
+	    "remote", "path", "if", "unless", "local-port", "remote-port"};
 	struct open *o;
 	size_t i;
 
@@ -199,14 +200,16 @@ backend_open(struct schema *s, const struct node *n, struct backend *b)
 		return schema_fail(s, n->at,
 		    "'opens' is a list of at most %d objects",
 		    SCHEMA_OPENS_MAX);
-	if (model_keys(s, n, "kind when local remote path") < 0)
+	if (model_keys(s, n,
+		"kind when local remote path if unless local-port "
+		"remote-port") < 0)
 		return -1;
 	o = &b->opens[b->open_count++];
 	o->at = n->at;
 	o->kind = model_str(s, n, "kind", true);
 	if (!o->kind)
 		return -1;
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < SCHEMA_OPEN_KEYS; i++) {
 		o->index[i] = -1;
 		if (!node_get(n, keys[i]))
 			continue;

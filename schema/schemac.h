@@ -30,7 +30,8 @@
 #define SCHEMA_FDS_MAX      8   /* descriptors of one message */
 #define SCHEMA_TYPE_DEPTH   7   /* types inside types; see check.c */
 #define SCHEMA_BACKENDS_MAX 64
-#define SCHEMA_OPENS_MAX    8 /* proto/launch.h LAUNCH_RESOURCES */
+#define SCHEMA_OPEN_KEYS    8
+#define SCHEMA_OPENS_MAX    16 /* proto/launch.h LAUNCH_RESOURCES */
 
 /* Memory that is released all at once. */
 struct arena {
@@ -164,8 +165,10 @@ struct message {
 
 struct open {
 	const char *kind, *kind_id; /* "stream-listen", "STREAM_LISTEN" */
-	const char *names[4];       /* when, local, remote, path; or NULL */
-	int index[4];
+	/* when, local, remote, path, if, unless, local-port, remote-port;
+	 * or NULL */
+	const char *names[SCHEMA_OPEN_KEYS];
+	int index[SCHEMA_OPEN_KEYS];
 	struct where at;
 };
 

@@ -49,7 +49,9 @@ def pmd_rate(script, size, env=None):
 
 
 def our_rate(build, script, size):
-    d = Daemon(build, "-nodefaults")
+    # All of ours where testpmd has its forwarder: the generator polls the
+    # other processor, and a scheduler that knows no better shares that too.
+    d = Daemon(build, "-nodefaults", before=("taskset", "-c", "0"))
     try:
         q = d.qmp()
         for i in range(2):

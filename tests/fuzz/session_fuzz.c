@@ -8,6 +8,7 @@
  */
 #include "broker/session.h"
 
+#include "broker/fdset.h"
 #include "broker/getfd.h"
 #include "proto/log.h"
 #include "proto/loop.h"
@@ -231,6 +232,7 @@ finish(void)
 		fd = getfd_take(name);
 		fd_close(&fd);
 	}
+	fdset_clear();
 	/* The lowest free number: names may hold GETFD_MAX, nothing leaks */
 	fd = dup(0);
 	CHECK(fd >= 0 && fd < FDS_MAX);

@@ -8,8 +8,8 @@
  * calls that lets it try what honest backends may not. An id that names no lie
  * is an honest backend that throws away what it gets.
  *
- * The lies are in hostile_rings.h and hostile_talk.h; `hostile_backend --list`
- * prints their names.
+ * The lies are in hostile_rings.h, hostile_talk.h and hostile_nic.h, of which
+ * the last are a network card's; `hostile_backend --list` prints their names.
  *
  * Runs in: a sandbox of its own. Trusts: nobody, and is not to be trusted.
  * Specification: the reference on style, B5.8 and B5.9 (what a peer can do).
@@ -25,6 +25,7 @@
 #include "proto/ring.h"
 #include "proto/sys.h"
 #include "sandbox/confine.h"
+#include "tests/hostile/hostile_nic.h"
 #include "tests/hostile/hostile_rings.h"
 #include "tests/hostile/hostile_talk.h"
 
@@ -79,6 +80,21 @@ static const struct lie lies[] = {
     {"control-shut", RUNNING, control_shut},
     {"launcher-garbage", RUNNING, launcher_garbage},
     {"launcher-spawn", RUNNING, launcher_spawn},
+    {"filter-count", RUNNING, filter_count},
+    {"filter-huge", RUNNING, filter_huge},
+    {"filter-wide", RUNNING, filter_wide},
+    {"filter-vlans", RUNNING, filter_vlans},
+    {"filter-flood", RUNNING, filter_flood},
+    {"filter-churn", RUNNING, filter_churn},
+    {"filter-nothing", RUNNING, filter_nothing},
+    {"filter-early", AT_READY, filter_nothing},
+    {"state-pairs", RUNNING, state_pairs},
+    {"state-flood", RUNNING, state_flood},
+    {"connect-flood", RUNNING, connect_flood},
+    {"answer-unasked", RUNNING, answer_unasked},
+    {"answer-often", AT_ASK, answer_often},
+    {"answer-garbage", AT_ASK, answer_garbage},
+    {"answer-never", AT_ASK, answer_never},
     {"abort", RUNNING, die},
     {"silent", RUNNING, silent},
     {"busy", RUNNING, busy},
@@ -240,9 +256,11 @@ backend_on_link(void *arg, uint32_t seq, const struct ctl_link *m)
 int
 backend_on_nic_taken(void *arg, uint32_t seq, const struct ctl_nic_taken *m)
 {
-	(void)arg;
+	struct hostile *h = arg;
+
 	(void)seq;
 	(void)m;
+	h->taken++;
 	return 0;
 }
 
@@ -250,9 +268,15 @@ int
 backend_on_rx_filter_ask(
     void *arg, uint32_t seq, const struct ctl_rx_filter_ask *m)
 {
-	(void)arg;
-	(void)seq;
+	struct hostile *h = arg;
+	struct rx_filter f = one_address(1);
+
 	(void)m;
+	h->asked = seq;
+	if (lies_at(h, AT_ASK))
+		(void)h->lie->tell(h);
+	else
+		answer_filter(h, seq, &f);
 	return 0;
 }
 

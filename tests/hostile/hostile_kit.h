@@ -31,6 +31,7 @@ enum when {
 	AT_START, /* instead of hello */
 	AT_HELLO, /* instead of an honest hello */
 	AT_READY, /* instead of ready, after configure */
+	AT_ASK,   /* asked for the filter of its card */
 	RUNNING,  /* some time after ready; again every time it returns true */
 };
 
@@ -45,6 +46,8 @@ struct hostile {
 	size_t mem_bytes;
 	const struct lie *lie; /* NULL: honest */
 	uint64_t frames;       /* thrown away */
+	uint64_t told, taken;  /* reports of a network card */
+	uint32_t asked;        /* number of the last question */
 };
 
 struct lie {

@@ -72,6 +72,8 @@ break_other(struct launch_msg *msg, const char *how)
 		msg->stop.signo = SIGKILL;
 	} else if (strcmp(how, "release-self") == 0)
 		*msg = message(LAUNCH_RELEASE, 0);
+	else if (strcmp(how, "take-slot") == 0)
+		*msg = message(LAUNCH_TAKE, 1);
 	else if (strcmp(how, "quit-code") == 0) {
 		*msg = message(LAUNCH_QUIT, 0);
 		msg->result.code = 256;
@@ -110,6 +112,9 @@ break_rule(const char *how)
 		(void)post_raw(&msg, sizeof msg, fds, 1);
 	} else if (strcmp(how, "latch-fd") == 0) {
 		msg = message(LAUNCH_LATCH, 0);
+		(void)post_raw(&msg, sizeof msg, fds, 1);
+	} else if (strcmp(how, "take-fd") == 0) {
+		msg = message(LAUNCH_TAKE, 0);
 		(void)post_raw(&msg, sizeof msg, fds, 1);
 	} else if (strncmp(how, "open-", 5) == 0) {
 		break_open(&msg, how + 5);

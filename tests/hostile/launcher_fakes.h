@@ -331,6 +331,33 @@ latch(int listeners)
 	}
 }
 
+/* Datagrams between paths: joined again and again, but to one peer only. */
+static void
+unix_datagrams(void)
+{
+	struct launch_msg msg = open_message(2, 0, RES_UNIX_DGRAM);
+
+	set_unix(&msg.open.local, in_run_dir("o"));
+	ask(&msg, LAUNCH_OPENED);
+	EXPECT(got.msg.result.error == -EINVAL);
+	set_ip(&msg.open.remote, INADDR_LOOPBACK, 4001);
+	ask(&msg, LAUNCH_OPENED);
+	EXPECT(got.msg.result.error == -EINVAL);
+	set_unix(&msg.open.remote, "/run/elsewhere.sock");
+	expect_refusal(&msg, "allow unix /run");
+	set_unix(&msg.open.remote, in_run_dir("t"));
+	ask(&msg, LAUNCH_OPENED);
+	EXPECT(got.msg.result.error == 0);
+	msg.open.again = 1;
+	ask(&msg, LAUNCH_OPENED);
+	EXPECT(got.msg.result.error == -ENOENT); /* nobody is there */
+	set_unix(&msg.open.remote, in_run_dir("other"));
+	expect_refusal(&msg, "granted");
+	set_unix(&msg.open.remote, in_run_dir("qmp.sock"));
+	expect_refusal(&msg, "granted");
+	release(2);
+}
+
 /* As root and without a policy file. */
 static void
 scenario_policy(void)
@@ -389,6 +416,7 @@ scenario_policy(void)
 	set_unix(&msg.open.local, in_run_dir("late.sock"));
 	expect_refusal(&msg, "command line");
 	release(2);
+	unix_datagrams();
 }
 
 /* The role of a backend type. */
@@ -419,6 +447,18 @@ scenario_policy_file(void)
 	set_ip(&msg.open.local, INADDR_LOOPBACK, 4001);
 	set_ip(&msg.open.remote, INADDR_LOOPBACK, 4010);
 	expect_refusal(&msg, "allow udp 127.0.0.1:4010");
+	/* Raw IP is a kind of its own: what UDP may, it may not. */
+	msg = open_message(1, 4, RES_RAW_IP);
+	set_ip(&msg.open.local, INADDR_LOOPBACK, 0);
+	set_ip(&msg.open.remote, INADDR_LOOPBACK + 1, 0);
+	expect_refusal(&msg, "allow raw-ip 127.0.0.2\"");
+	set_ip(&msg.open.remote, INADDR_LOOPBACK, 0);
+	ask(&msg, LAUNCH_OPENED);
+	EXPECT(got.msg.result.error == 0);
+	msg = open_message(1, 5, RES_RAW_IP);
+	set_ip(&msg.open.remote, INADDR_LOOPBACK, 0);
+	ask(&msg, LAUNCH_OPENED);
+	EXPECT(got.msg.result.error == -EINVAL);
 	msg = open_message(1, 1, RES_PERMIT_LISTEN);
 	set_ip(&msg.open.local, INADDR_ANY, 2222);
 	expect_refusal(&msg, "allow listen 0.0.0.0:2222");

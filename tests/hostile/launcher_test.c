@@ -9,6 +9,7 @@
  */
 #include "tests/hostile/launcher_breaks.h"
 #include "tests/hostile/launcher_chardevs.h"
+#include "tests/hostile/launcher_descriptors.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -31,6 +32,7 @@ static const struct {
     {"flood", scenario_flood},
     {"sockets", scenario_sockets},
     {"chardevs", scenario_chardevs},
+    {"descriptors", scenario_descriptors},
     {"chardev-policy", scenario_chardev_policy},
     {"term", scenario_term},
     {"stubborn", scenario_stubborn},
@@ -56,6 +58,9 @@ fake_broker(int argc, char **argv)
 	    SYS(mmap, "looking at a port's memories"),
 	    SYS(socket, "descriptors to pass"),
 	    SYS(socketpair, "the same"),
+	    SYS(memfd_create, "the same"),
+	    SYS(pipe2, "the same"),
+	    SYS(epoll_create1, "the same"),
 	    SYS(recvfrom, "looking whether they are connected"),
 	};
 	static const struct syslist list = {
@@ -180,7 +185,8 @@ test_policy_refuses_and_names_the_rule(void **state)
 	f = fopen(path, "we");
 	assert_non_null(f);
 	fprintf(f, "# test\nallow udp 127.0.0.0/8:4000-4009\n"
-		   "allow listen 127.0.0.1\nallow directory /usr\n");
+		   "allow listen 127.0.0.1\nallow directory /usr\n"
+		   "allow raw-ip 127.0.0.1\n");
 	fclose(f);
 	snprintf(path, sizeof path, "--policy=%s/policy", dir);
 	succeeds("policy-file", 0, path);
@@ -235,6 +241,13 @@ test_a_chardev_is_lent_to_one_slot_at_a_time(void **state)
 	succeeds("chardevs", NOBODY, NULL);
 	if (as_root())
 		succeeds("chardevs", 0, NULL);
+}
+
+static void
+test_passed_descriptors_are_looked_at(void **state)
+{
+	(void)state;
+	succeeds("descriptors", NOBODY, NULL);
 }
 
 static void
@@ -364,7 +377,8 @@ test_broker_that_breaks_a_rule_ends(void **state)
 	    "open-addr-family", "open-addr-path", "open-qmp", "open-slot0",
 	    "open-slot", "open-magic", "open-type", "open-answer", "role",
 	    "role-high", "id", "no-id", "ring", "signal", "stop-self",
-	    "release-self", "quit-code", "latch-twice", "up-twice"};
+	    "release-self", "quit-code", "latch-twice", "up-twice", "take-slot",
+	    "take-fd"};
 	char name[64];
 	size_t i;
 
@@ -383,7 +397,7 @@ static int
 make_programs(void **state)
 {
 	static const char *const names[] = {
-	    "broker", "lane", "dump", "socket", "user"};
+	    "broker", "lane", "bridge", "dump", "socket", "user"};
 	char path[128], built[4096];
 	size_t i;
 
@@ -437,6 +451,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(test_unread_answers_stop_the_asker_only),
 	    cmocka_unit_test(test_stale_socket_goes_and_a_living_one_stays),
 	    cmocka_unit_test(test_a_chardev_is_lent_to_one_slot_at_a_time),
+	    cmocka_unit_test(test_passed_descriptors_are_looked_at),
 	    cmocka_unit_test(test_what_is_lent_was_granted_before),
 	    cmocka_unit_test(test_term_winds_down_in_order),
 	    cmocka_unit_test(test_no_descriptor_is_left_of_what_was_released),

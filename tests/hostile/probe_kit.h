@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#define ROLES       6
+#define ROLES       7
 #define CALLS       512 /* numbers tried */
 #define INSNS_MAX   4096
 #define GET_FILTER  0x420c /* PTRACE_SECCOMP_GET_FILTER, linux/ptrace.h */
@@ -43,6 +43,7 @@ static struct role {
     {.name = "socket"},
     {.name = "user", .network = true, .files = true},
     {.name = "vhost-user"},
+    {.name = "nic"},
 };
 
 static char dir[] = "/tmp/bulkhead-probe-XXXXXX";
@@ -80,7 +81,8 @@ start_daemon(void)
 	    (char[]){"-netdev"}, (char[]){"user,id=u0"}, (char[]){"-netdev"},
 	    dump, (char[]){"-netdev"}, sock, (char[]){"-chardev"}, chardev,
 	    (char[]){"-netdev"}, (char[]){"vhost-user,id=v0,chardev=c0"},
-	    (char[]){"-qmp"}, qmp, NULL};
+	    (char[]){"-netdev"}, (char[]){"nic,id=n0"}, (char[]){"-qmp"}, qmp,
+	    NULL};
 
 	own_dir(program, sizeof program - 32);
 	snprintf(program + strlen(program), 32, "/../../bin/bulkheadd");

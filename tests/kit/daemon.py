@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 
+from .coverage import recorder
 from .deadline import until
 from .qmp import Qmp
 
@@ -56,10 +57,12 @@ class Daemon:
             os.chown(self.run_dir, uid, -1)
         self.errors = tempfile.TemporaryFile()
         self.qmp_path = os.path.join(self.run_dir, "qmp.sock")
-        self.sessions, self.seen = [], set()
+        self.sessions, self.seen, self.was_up = [], set(), False
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        name = f"bulkhead-test-{os.getpid()}-{id(self)}"
-        self.notify.bind("\0" + name)
+        # A path: an abstract name is known in one network namespace only.
+        self.notify_path = f"/tmp/bh-notify-{os.getpid()}-{id(self)}"
+        self.notify.bind(self.notify_path)
+        os.chmod(self.notify_path, 0o777)
         argv = [*before, os.path.join(build, "bin", "bulkheadd"),
                 "--run-dir", self.run_dir]
         if sandbox:
@@ -71,7 +74,7 @@ class Daemon:
         self.proc = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=self.errors,
             stderr=self.errors, pass_fds=pass_fds, start_new_session=True,
-            env=dict(os.environ, NOTIFY_SOCKET="@" + name, **(env or {})))
+            env=dict(os.environ, NOTIFY_SOCKET=self.notify_path, **(env or {})))
         if ready:
             self.wait_ready()
 
@@ -102,10 +105,12 @@ class Daemon:
         except AssertionError as e:
             self.kill()
             raise AssertionError(f"{e}\n{self.log()}") from None
+        self.was_up = True
+        recorder().argv(self.argv, True)
 
     def qmp(self, path=None, **how):
         """A new session, closed at the end."""
-        session = Qmp(path or self.qmp_path, **how)
+        session = Qmp(path or self.qmp_path, recorder=recorder(), **how)
         self.sessions.append(session)
         return session
 
@@ -154,5 +159,8 @@ class Daemon:
               "end of all children")
 
     def _tidy_up(self):
+        if not self.was_up and self.proc.returncode in (0, 1):
+            recorder().argv(self.argv, self.proc.returncode == 0)
         self.notify.close()
+        os.unlink(self.notify_path)
         shutil.rmtree(self.run_dir, ignore_errors=True)

@@ -4,6 +4,9 @@ import json
 import socket
 import time
 
+# QEMU names with an underscore of their own.
+AS_THEY_ARE = {"vnet_hdr"}
+
 
 class QmpError(Exception):
     """The server said {"error": ...}."""
@@ -17,13 +20,14 @@ class QmpError(Exception):
 class Qmp:
     """One session. Every wait has a deadline in seconds."""
 
-    def __init__(self, path, negotiate=True, seconds=10):
+    def __init__(self, path, negotiate=True, seconds=10, recorder=None):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(seconds)
         self.sock.connect(path)
         self.buffer = b""
         self.events = []
         self.serial = 0
+        self.recorder, self.asked = recorder, {}
         self.greeting = self.read(seconds) if negotiate is not None else None
         if negotiate:
             self.cmd("qmp_capabilities")
@@ -31,8 +35,14 @@ class Qmp:
     def send_bytes(self, data):
         self.sock.sendall(data)
 
-    def send(self, value):
-        self.send_bytes(json.dumps(value).encode() + b"\r\n")
+    def send(self, value, fd=None):
+        data = json.dumps(value).encode() + b"\r\n"
+        if self.recorder and isinstance(value, dict) and "execute" in value:
+            self.asked[json.dumps(value.get("id"))] = value
+        if fd is None:
+            self.send_bytes(data)
+        else:
+            assert socket.send_fds(self.sock, [data], [fd]) == len(data)
 
     def line(self, seconds=10):
         """One line with its CR LF, as bytes; b"" at end of file."""
@@ -52,16 +62,31 @@ class Qmp:
         if not line:
             raise EOFError("QMP connection closed")
         assert line.endswith(b"\r\n") and line.strip(), line
-        return json.loads(line)
+        message = json.loads(line)
+        self._record(message)
+        return message
 
-    def start(self, name, /, **arguments):
-        """Send a command; returns its id for finish()."""
+    def _record(self, message):
+        """Note what was said (kit/coverage.py)."""
+        if not self.recorder:
+            return
+        if "event" in message:
+            self.recorder.event(message)
+            return
+        asked = self.asked.pop(json.dumps(message.get("id")), None)
+        if asked:
+            self.recorder.answer(asked["execute"], asked.get("arguments"),
+                                 message)
+
+    def start(self, name, /, fd_=None, **arguments):
+        """Send a command; returns its id for finish(). fd_ goes with it."""
         self.serial += 1
         message = {"execute": name, "id": self.serial}
         if arguments:
             message["arguments"] = {
-                k.rstrip("_").replace("_", "-"): v for k, v in arguments.items()}
-        self.send(message)
+                k if k in AS_THEY_ARE else k.rstrip("_").replace("_", "-"): v
+                for k, v in arguments.items()}
+        self.send(message, fd_)
         return self.serial
 
     def finish(self, serial, seconds=20):

@@ -35,17 +35,18 @@ def shim(build):
 
 
 class Uml(Machine):
-    """One user-mode Linux whose eth0 is on the nic behind `path`."""
+    """One user-mode Linux whose eth0 is on the nic behind `path`, or whose vec0
+    has these options of its own vector transports."""
 
     lease = f"busybox udhcpc -f -q -n -t 8 -T 2 -i eth0 -s {os.path.abspath(VM)}/lease"
 
-    def __init__(self, build, path, memory=96):
+    def __init__(self, build, path=None, memory=96, vec=None):
         self.dir = tempfile.mkdtemp(prefix="bhu-", dir="/tmp")
         self.proc = subprocess.Popen(
             [PROGRAM, f"mem={memory}M", "root=/dev/root", "rootfstype=hostfs",
              "rootflags=/", "ro", f"init={os.path.abspath(VM)}/uml-init",
-             f"virtio_uml.device={path}:1", "con=null", "con0=fd:0,fd:1",
-             "quiet", f"uml_dir={self.dir}/", "umid=g"],
+             f"vec0:{vec}" if vec else f"virtio_uml.device={path}:1",
+             "con=null", "con0=fd:0,fd:1", "quiet", f"uml_dir={self.dir}/", "umid=g"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, bufsize=0, start_new_session=True,
             env=dict(os.environ, LD_PRELOAD=shim(build), HOME=self.dir))

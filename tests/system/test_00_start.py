@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from kit.coverage import recorder
 from kit.daemon import Daemon, alive
 from kit.deadline import until
 from kit.qmp import Qmp
@@ -18,9 +19,11 @@ TOP = os.path.join(os.path.dirname(__file__), "..", "..")
 
 def run(build, *args, **how):
     """Run bulkheadd to its end."""
-    return subprocess.run([os.path.join(build, "bin", "bulkheadd"), *args],
+    done = subprocess.run([os.path.join(build, "bin", "bulkheadd"), *args],
                           stdin=subprocess.DEVNULL, text=True, timeout=20,
                           capture_output=True, check=False, **how)
+    recorder().argv(args, done.returncode == 0)
+    return done
 
 
 def refused(build, run_dir, *args):
@@ -55,7 +58,7 @@ def test_version_is_that_of_the_tree(build):
     (["-netdev", "hubport,id=a,hubid=x"], ["-netdev", "hubid"]),
     (["-netdev", "hubport,id=a,hubid=1,netdev=b"], ["netdev 'b' not found"]),
     (["-netdev", "hubport,id=1a,hubid=1"], ["identifier"]),
-    (["-netdev", "tap,id=a"], ["not available in this build"]),
+    (["-netdev", "tap,id=a,queues=0"], ["queues", "from 1 to 8"]),
     (["-netdev", "hubport,id=a,hubid=1,foo=1"], ["foo"]),
     (["-netdev", "hubport,id=a,hubid=1", "-netdev", "hubport,id=a,hubid=1"],
      ["Duplicate ID 'a'"]),

@@ -503,6 +503,30 @@ def test_nic_on_a_passed_descriptor(qmp):
         until(ended, 10, "the end of the connection")
 
 
+@pytest.mark.parametrize("type_", ["nic", "vhost-user"])
+def test_a_passed_connection_that_ends_is_not_asked_for_again(qmp, type_):
+    """Who asks for what there is not breaks a rule, and dies of it."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        pass_fd(qmp, "pair", theirs.fileno())
+    add(qmp, "c", passed("pair"), server=False)
+    qmp.cmd("netdev_add", type=type_, id="n", chardev="c")
+    if type_ == "nic":
+        is_connected(qmp, "c")
+    pid = process_of(qmp, "n")["pid"]
+    ours.close()
+    until(lambda: not connected(qmp, "c"), 10, "the end of the connection")
+    with pytest.raises(AssertionError):  # an absence: a second and a half
+        qmp.event("BACKEND_EXITED", seconds=1.5)
+    assert process_of(qmp, "n")["pid"] == pid
+    # The next process finds out by itself.
+    os.kill(pid, signal.SIGKILL)
+    qmp.event("BACKEND_RESTARTED", id="n")
+    assert not connected(qmp, "c")
+    qmp.cmd("netdev_del", id="n")
+    qmp.cmd("chardev-remove", id="c")
+
+
 def test_a_socket_that_passes_no_descriptors(qmp, closing):
     far = closing(socket.socket())
     far.bind(("127.0.0.1", 0))

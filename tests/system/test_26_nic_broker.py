@@ -237,6 +237,25 @@ def test_net_nic_is_on_a_hub_or_on_a_netdev(bulkhead):
     until(lambda: "nic d has no peer" in d.log(), 5, "the warning")
 
 
+def test_relative_paths_are_told_whole(bulkhead, tmp_path):
+    """A VM is started somewhere else than the daemon."""
+    here = os.path.realpath(tmp_path)
+    with socket.socket(socket.AF_UNIX) as far:
+        far.bind(f"{here}/far.sock")
+        far.listen()
+        q = bulkhead(
+            "-netdev", "nic,id=n,path=near.sock",
+            "-chardev", "socket,id=c,path=./far.sock",
+            "-netdev", "nic,id=m,chardev=c", before=("env", "-C", here)).qmp()
+        nics = {n["id"]: n for n in q.cmd("query-nics")}
+    assert nics["n"]["path"] == f"{here}/near.sock"
+    assert nics["n"]["arguments"]["uml"] == \
+        [f"virtio_uml.device={here}/near.sock:1"]
+    assert nics["m"]["path"] == f"{here}/far.sock"
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(nics["n"]["path"])
+
+
 @pytest.mark.parametrize("option,words", [
     (("-device", "zz"), "'zz' is not a valid device model name"),
     (("-device", "virtio-net-pci,netdev=zz"),

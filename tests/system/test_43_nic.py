@@ -211,7 +211,6 @@ def tx_of(f, *descriptors):
 def truncate_memory(f):
     """The rings stay, the buffers are gone."""
     os.ftruncate(f.fd, 0x100000)
-    tx_of(f, (GPA + 0x200000, 60, 0, 0))
 
 
 def region(*r, fds=1, count=None):
@@ -289,7 +288,8 @@ ATTACKS = {
     "region of nothing": region(GPA, 0, UVA, 0),
     "region without descriptor": region(GPA, 4096, UVA, 0, fds=0),
     "the same region twice": region(GPA, 4096, UVA, 0, fds=2, count=2),
-    "memory cut off": truncate_memory,
+    "memory cut off": lambda f: (truncate_memory(f), tx_of(
+        f, (GPA + 0x200000, 60, 0, 0))),
     "wrong descriptors": wrong_descriptors,
     "ring index 255": say(vhost.SET_VRING_NUM, struct.pack("<II", 255, 256)),
     "ring index 2^32-1": say(vhost.GET_VRING_BASE, struct.pack("<II", (1 << 32) - 1, 0)),
@@ -362,6 +362,28 @@ def neighbour_works(bench, round_):
     bench.wire.send(*(frame(first + i) for i in range(10)))
     got = [number(d) for _, d in bench.neighbour.receive(10)]
     assert got == list(range(first, first + 10))
+
+
+@pytest.mark.parametrize("for_", ["reading", "writing"])
+def test_memory_that_is_cut_off_ends_its_process_only(neighbours, for_):
+    """By the kernel, with SIGBUS; the neighbours lose nothing, and the next
+    process serves the next front-end."""
+    bench = neighbours
+    n1 = nic_pid(bench.qmp, "n1")
+    f = bench.started()
+    truncate_memory(f)
+    if for_ == "reading":
+        tx_of(f, (GPA + 0x200000, 60, 0, 0))
+    else:
+        bench.wire.send(frame(1))
+        assert number(bench.neighbour.receive(1)[0][1]) == 1
+    exited = bench.qmp.event("BACKEND_EXITED", id="n0")
+    assert exited["cause"] == f"signal:{int(signal.SIGBUS)}"
+    neighbour_works(bench, 0)
+    bench.qmp.event("BACKEND_RESTARTED", id="n0")
+    closing_front(bench).transmit(frame(7))
+    assert number(bench.wire.recv()) == 7
+    assert nic_pid(bench.qmp, "n1") == n1
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))

@@ -49,6 +49,14 @@ ENDS = {
     "launcher-garbage": "signal:9",
     "launcher-spawn": "signal:9",
     "abort": "signal:6",
+    "filter-count": CHANNEL,
+    "filter-huge": CHANNEL,
+    "filter-wide": CHANNEL,
+    "filter-vlans": CHANNEL,
+    "filter-flood": CHANNEL,
+    "state-pairs": CHANNEL,
+    "state-flood": CHANNEL,
+    "connect-flood": CHANNEL,
 }
 # the kernel says no; what the attempt got
 REFUSED = {
@@ -59,23 +67,31 @@ REFUSED = {
 }
 # it goes on, and harms itself only
 HARMLESS = ["punch-own", "changing", "bell-flood", "bell-fds", "bell-block",
-            "control-unasked", "control-fds", "control-flood"]
+            "control-unasked", "control-fds", "control-flood",
+            "filter-churn", "filter-nothing", "answer-unasked"]
+ASKED = {"answer-often": None, "answer-never": None, "answer-garbage": CHANNEL}
 NEVER_UP = ["hello-hash", "hello-role", "hello-exit", "ready-exit",
-            "ready-garbage"]
+            "ready-garbage", "filter-early"]
 SLOW = ["hello-never", "ready-never"]
 HUNG = ["silent", "busy"]
 
 
+def type_of(lie):
+    """Some lies are a network card's."""
+    card = lie.split("-")[0] in ("filter", "state", "connect", "answer")
+    return "nic" if card else "dump"
+
+
 @pytest.fixture(scope="module")
 def programs(build):
-    """A libexec folder in which the liar stands for `dump`."""
+    """A libexec folder in which the liar stands for `dump` and `nic`."""
     liar = os.path.join(build, "tests", "hostile", "hostile_backend")
     if not os.path.exists(liar):
         pytest.skip("hostile_backend is not built")
     folder = tempfile.mkdtemp(prefix="bh-libexec-", dir="/tmp")
     os.chmod(folder, 0o755)
     for name in os.listdir(os.path.join(build, "libexec")):
-        source = liar if name == "bulkhead-dump" else \
+        source = liar if name in ("bulkhead-dump", "bulkhead-nic") else \
             os.path.join(build, "libexec", name)
         shutil.copy(source, os.path.join(folder, name))
         os.chmod(os.path.join(folder, name), stat.S_IRWXU | 0o055)
@@ -105,15 +121,16 @@ class Arena:
         self.qmp.event("NETDEV_STREAM_CONNECTED", netdev_id=name)
         return end
 
-    def add(self, lie):
-        self.qmp.cmd("netdev_add", type="dump", id=lie,
-                     file=self.daemon.path("capture"))
+    def add(self, lie, type_=None):
+        type_ = type_ or type_of(lie)
+        where = {"file": self.daemon.path("capture")} if type_ == "dump" else {}
+        self.qmp.cmd("netdev_add", type=type_, id=lie, **where)
         self.qmp.cmd("netdev_add", type="hubport", id="p-x", hubid=0, netdev=lie)
 
     @contextlib.contextmanager
-    def liar(self, lie):
+    def liar(self, lie, type_=None):
         """One liar on the hub; gone afterwards, so the next test stands alone."""
-        self.add(lie)
+        self.add(lie, type_)
         try:
             yield
         finally:
@@ -158,8 +175,8 @@ def arena(build, programs):
 
 
 def test_each_lie_is_in_this_file(programs):
-    assert sorted([*ENDS, *REFUSED, *HARMLESS, *NEVER_UP, *SLOW, *HUNG]) == \
-        sorted(programs[1])
+    assert sorted([*ENDS, *REFUSED, *HARMLESS, *ASKED, *NEVER_UP, *SLOW,
+                   *HUNG]) == sorted(programs[1])
 
 
 @pytest.mark.parametrize("lie", ENDS)
@@ -188,6 +205,44 @@ def test_liar_harms_only_itself(arena, lie):
     with arena.liar(lie):
         for _ in range(10):
             arena.well()
+
+
+@pytest.mark.parametrize("lie", ["filter-nothing", "answer-unasked"])
+def test_only_cards_tell_of_filters(arena, lie):
+    """An answer to no question is heard of nobody; a report is one's end."""
+    with arena.liar(lie, "dump"):
+        if lie == "filter-nothing":
+            exited = arena.qmp.event("BACKEND_EXITED", id=lie)
+            assert exited["cause"] == CHANNEL
+        arena.well()
+
+
+def test_a_card_that_changes_without_end_is_one_event(arena):
+    arena.qmp.drop_events("NIC_RX_FILTER_CHANGED")  # of others before
+    with arena.liar("filter-churn"):
+        for _ in range(2):
+            arena.qmp.event("NIC_RX_FILTER_CHANGED", name="filter-churn")
+            for _ in range(5):
+                arena.well()
+            assert arena.qmp.drop_events("NIC_RX_FILTER_CHANGED") == 0
+            # The question arms it, and is answered among the reports.
+            told, = arena.qmp.cmd("query-rx-filter", name="filter-churn")
+            assert not told["promiscuous"]
+
+
+@pytest.mark.parametrize("lie", ASKED)
+def test_a_card_that_is_asked_for_its_filter_holds_nobody(arena, lie):
+    with arena.liar(lie):
+        asked = time.monotonic()
+        told, = arena.qmp.cmd("query-rx-filter", name=lie)
+        assert time.monotonic() - asked < 10
+        assert told["name"] == lie
+        assert told["promiscuous"] == (lie != "answer-often")
+        arena.well()
+        if ASKED[lie]:
+            exited = arena.qmp.event("BACKEND_EXITED", id=lie)
+            assert exited["cause"] == ASKED[lie]
+        arena.well()
 
 
 @pytest.mark.parametrize("lie", NEVER_UP)

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -99,20 +100,74 @@ def test_readme_commands_are_real(build):
                 assert option.lstrip("-").split("=")[0] in helped, line
 
 
+class ReadmeDaemon(Daemon):
+    """One of README's bulkheadd commands, in a run directory of its own."""
+
+    def __init__(self, build, option):
+        (line,) = [l for block in readme_commands() for l in block
+                   if l.startswith("build/bin/bulkheadd") and option in l]
+        self.theirs = tempfile.mkdtemp(prefix="bh-", dir="/tmp")
+        args = shlex.split(self.here(line))[1:]
+        super().__init__(build, "--run-dir", self.theirs, *args, qmp=False)
+        self.session = self.qmp(f"{self.theirs}/qmp.sock")
+
+    def here(self, text):
+        """README's text, with the run directory of this test."""
+        return text.replace("/run/bulkhead", self.theirs)
+
+    def stop(self, code=0):
+        super().stop(code)
+        shutil.rmtree(self.theirs)
+
+
 def test_readme_network_of_your_own(build):
-    """The README's bulkheadd command, in a run directory of the test's own."""
-    (line,) = [l for block in readme_commands() for l in block
-               if l.startswith("build/bin/bulkheadd")]
-    run_dir = tempfile.mkdtemp(prefix="bh-", dir="/tmp")
-    args = shlex.split(line.replace("/run/bulkhead", run_dir))[1:]
-    daemon = Daemon(build, *args, qmp=False)
+    daemon = ReadmeDaemon(build, "-netdev socket")
     try:
-        session = daemon.qmp(f"{run_dir}/qmp.sock")
-        assert [n["id"] for n in session.cmd("query-netdevs")] == \
+        assert [n["id"] for n in daemon.session.cmd("query-netdevs")] == \
             ["up", "p0", "vm", "p1"]
     finally:
         daemon.stop()
-        shutil.rmtree(run_dir)
+
+
+def readme_qemu():
+    """The block of README that gives QEMU a card."""
+    text = open(os.path.join(TOP, "README.md"), encoding="utf-8").read()
+    inside = re.split(r"^```.*\n", text, flags=re.M)[1::2]
+    (block,) = [b for b in inside if "-netdev vhost-user" in b]
+    return block
+
+
+def test_readme_card_is_what_query_nics_says(build):
+    daemon = ReadmeDaemon(build, "-net nic")
+    try:
+        nic, other = daemon.session.cmd("query-nics")
+        assert (nic["id"], other["id"]) == ("vm0", "vm1")
+        assert shlex.split(daemon.here(readme_qemu())) == \
+            nic["arguments"]["qemu"]
+        assert set(nic["arguments"]) == {"qemu", "cloud-hypervisor", "uml"}
+        ports = {h["hubid"]: len(h["ports"])
+                 for h in daemon.session.cmd("query-hubs")}
+        assert ports == {0: 3}
+    finally:
+        daemon.stop()
+
+
+def test_readme_card_in_qemu(build, peer):
+    """QEMU takes README's arguments, and comes again when the card died."""
+    daemon = ReadmeDaemon(build, "-net nic")
+    try:
+        def connected():
+            return daemon.session.cmd("query-nics")[0]["connected"]
+        words = shlex.split(daemon.here(readme_qemu()))
+        peer("-M", "q35", "-accel", "tcg", "-S", *words)
+        until(connected, 20, "QEMU's front-end")
+        (pid,) = [b["pid"] for b in daemon.session.cmd("query-backends")
+                  if b["id"] == "vm0"]
+        os.kill(pid, signal.SIGKILL)
+        daemon.session.event("BACKEND_RESTARTED", id="vm0")
+        until(connected, 20, "QEMU again")
+    finally:
+        daemon.stop()
 
 
 def test_readme_first_run(build, peer):
@@ -170,7 +225,7 @@ def test_backends_idle_without_processor_time(qmp):
     # the lanes of single ports go when their port has joined the hub's
     until(lambda: sorted(b["role"] for b in qmp.cmd("query-backends")) ==
           ["broker"] + 2 * ["lane"] + 16 * ["socket"], 10, "calm")
-    until(lambda: len(qmp.daemon.processes()) == 19, 10, "the last to be gone")
+    until(lambda: len(qmp.daemon.processes()) == 20, 10, "the last to be gone")
     before = ticks()
     with pytest.raises(socket.timeout):
         qmp.line(2)

@@ -281,6 +281,10 @@ test_a_descriptor_goes_with_the_request(void **state)
 	assert_int_equal(kit_opened.open.kind, RES_FD);
 	assert_true(kit_opened_fd);
 	assert_string_equal(filename_of("c", true), "fd:fd0,server=on");
+	/* Its user is told that it will not get another. */
+	assert_true(chardev_find(&kit_core->chardevs, "c")->has_reconnect_ms);
+	assert_int_equal(
+	    chardev_find(&kit_core->chardevs, "c")->reconnect_ms, 0);
 	assert_false(getfd_known("fd0"));
 	removed("c", NULL);
 	/* Numbers are the operator's. */

@@ -152,6 +152,33 @@ test_a_listener_is_opened_once(void **state)
 }
 
 static void
+test_a_passed_connection_is_the_only_one(void **state)
+{
+	static const bool as_server[] = {false, true};
+	struct chardev_add_args args;
+	struct socket_address_legacy *a;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		kit_start(NULL);
+		kit_settle(0);
+		args = unix_socket("c", NULL);
+		args.backend.u.socket.data.has_server = true;
+		args.backend.u.socket.data.server = as_server[i];
+		a = &args.backend.u.socket.data.addr;
+		a->type = CHARDEV_ADDRESS_TYPE_FD;
+		a->u.fd.data.str = text("5");
+		added(&args);
+		add_nic("c");
+		assert_int_equal(kit_reconnect_ms, 0);
+		restart();
+		assert_int_equal(kit_reconnect_ms, 0);
+		assert_int_equal(kit_opened.open.kind, RES_NONE);
+		kit_end();
+	}
+}
+
+static void
 test_a_nic_that_cannot_start_gives_its_chardev_back(void **state)
 {
 	struct netdev nd = {.id = text("n"), .type = NET_CLIENT_DRIVER_NIC};
@@ -188,6 +215,7 @@ main(void)
 	    cmocka_unit_test(test_netdev_add_can_wait_for_the_first_peer),
 	    cmocka_unit_test(test_a_client_is_opened_anew_for_each_process),
 	    cmocka_unit_test(test_a_listener_is_opened_once),
+	    cmocka_unit_test(test_a_passed_connection_is_the_only_one),
 	    cmocka_unit_test(
 		test_a_nic_that_cannot_start_gives_its_chardev_back),
 	};

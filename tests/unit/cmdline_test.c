@@ -4,6 +4,7 @@
  */
 #include "broker/cmdline.h"
 
+#include "broker/fdset.h"
 #include "proto/log.h"
 #include "tests/unit/fake_core.h"
 
@@ -102,6 +103,40 @@ test_options_are_taken_in_order(void **state)
 				      "latch \nup \n");
 	assert_string_equal(err, "");
 	assert_string_equal(out, "");
+}
+
+static void
+test_descriptors_go_into_sets(void **state)
+{
+	struct err e;
+	int fd;
+
+	(void)state;
+	RUN(W("-add-fd"), W("fd=3,set=1"), W("--add-fd=set=1,fd=0x10,opaque=x"),
+	    W("-netdev"), W("user,id=u"));
+	assert_string_equal(
+	    fake.log, "take 3\ntake 16\nnetdev u\nlatch \nup \n");
+	fd = fdset_open("/dev/fdset/1", O_WRONLY, &e);
+	assert_true(fd >= 0);
+	close(fd);
+	fdset_clear();
+	REFUSED("-add-fd set=1: fd option is required and must be "
+		"non-negative",
+	    W("-add-fd"), W("set=1"));
+	REFUSED("-add-fd fd=2,set=1: fd cannot be a standard I/O stream",
+	    W("-add-fd"), W("fd=2,set=1"));
+	REFUSED("-add-fd fd=3: set option is required and must be "
+		"non-negative",
+	    W("-add-fd"), W("fd=3"));
+	REFUSED("-add-fd fd=4294967299,set=1: fd is not valid or already in "
+		"use",
+	    W("-add-fd"), W("fd=4294967299,set=1"));
+	fake = (struct core){.quit_code = -1, .netdevs = "[]", .refuse = "3"};
+	run((char *[]){W("-add-fd"), W("fd=3,set=1"), NULL});
+	assert_string_equal(err,
+	    "bulkheadd: -add-fd fd=3,set=1: fd is not valid or already in "
+	    "use: 3 is refused\n");
+	assert_int_equal(fdset_open("/dev/fdset/1", O_RDONLY, &e), -ENOENT);
 }
 
 static void
@@ -226,8 +261,6 @@ test_errors_are_one_line_that_names_the_option(void **state)
 	REFUSED("-name n,process=p: only a name is available in this build",
 	    W("-name"), W("n,process=p"));
 	REFUSED("-nic user: not available in this build", W("-nic"), W("user"));
-	REFUSED("-add-fd fd=3,set=1: not available in this build", W("-add-fd"),
-	    W("fd=3,set=1"));
 	REFUSED("-device virtio-net-pci,x=1: Invalid parameter 'x'",
 	    W("-device"), W("virtio-net-pci,x=1"));
 	REFUSED("-net hubport: network backend 'hubport' is only supported "
@@ -449,6 +482,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_options_are_taken_in_order),
+	    cmocka_unit_test(test_descriptors_go_into_sets),
 	    cmocka_unit_test(test_each_option_waits_for_the_one_before),
 	    cmocka_unit_test(test_old_net_makes_a_netdev_and_its_port),
 	    cmocka_unit_test(test_cards_are_on_a_hub_or_on_a_netdev),

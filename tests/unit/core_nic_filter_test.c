@@ -136,9 +136,39 @@ test_only_cards_may_report(void **state)
 }
 
 static void
+test_more_pairs_than_there_are_cost_the_process(void **state)
+{
+	static const uint32_t queues[] = {0, 1, 4};
+	struct netdev nd = nic("n", NULL);
+	struct answer a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof queues / sizeof *queues; i++) {
+		uint32_t most = queues[i] > 0 ? queues[i] : 1;
+		struct ctl_nic_state m = {.features = 5, .pairs = most};
+		uint32_t epoch;
+
+		kit_start(NULL);
+		nd.u.nic.has_queues = queues[i] > 0;
+		nd.u.nic.queues = (uint16_t)queues[i];
+		add(&nd, &a);
+		assert_ok(&a);
+		epoch = life_of("n")->epoch;
+		(void)ctl_send_nic_state(kit_child("n")->chan, 0, &m);
+		kit_settle(0);
+		assert_int_equal(life_of("n")->nic->pairs, most);
+		m.pairs++;
+		(void)ctl_send_nic_state(kit_child("n")->chan, 0, &m);
+		assert_killed("n", epoch);
+		assert_int_equal(life_of("n")->nic->pairs, 0);
+		kit_end();
+	}
+}
+
+static void
 test_reports_are_slowed_and_floods_are_ended(void **state)
 {
-	const struct ctl_nic_state m = {.features = 7, .pairs = 2};
+	const struct ctl_nic_state m = {.features = 7, .pairs = 1};
 	uint32_t epoch;
 
 	(void)state;
@@ -151,7 +181,7 @@ test_reports_are_slowed_and_floods_are_ended(void **state)
 	}
 	assert_int_equal(kit_child("n")->taken, 100);
 	assert_int_equal(life_of("n")->nic->features, 7);
-	assert_int_equal(life_of("n")->nic->pairs, 2);
+	assert_int_equal(life_of("n")->nic->pairs, 1);
 	(void)ctl_send_nic_state(kit_child("n")->chan, 0, &m);
 	kit_run(0);
 	assert_int_equal(kit_child("n")->taken, 100);
@@ -380,6 +410,7 @@ main(void)
 	    cmocka_unit_test(test_a_filter_goes_where_the_port_goes),
 	    cmocka_unit_test(test_a_filter_of_wrong_form_costs_the_process),
 	    cmocka_unit_test(test_only_cards_may_report),
+	    cmocka_unit_test(test_more_pairs_than_there_are_cost_the_process),
 	    cmocka_unit_test(test_reports_are_slowed_and_floods_are_ended),
 	    cmocka_unit_test(test_an_unknown_filter_takes_everything),
 	    cmocka_unit_test(test_a_known_filter_is_shown_as_qemu_does),

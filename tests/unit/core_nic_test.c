@@ -402,6 +402,50 @@ test_query_nics_says_what_to_write(void **state)
 	kit_end();
 }
 
+static void
+test_relative_paths_are_told_whole(void **state)
+{
+	static const struct {
+		const char *dir, *path, *told;
+	} cases[] = {
+	    {"/vm", "a/n.sock", "/vm/a/n.sock"},
+	    {"/vm", "n.sock", "/vm/n.sock"},
+	    {"/vm", "./n.sock", "/vm/n.sock"},
+	    /* A path is a path, whatever it looks like. */
+	    {"/vm", "@n", "/vm/@n"},
+	    {"/vm", ".n", "/vm/.n"},
+	    {"/vm", "../n", "/vm/../n"},
+	    {"/vm", "unix=1.2.3.4", "/vm/unix=1.2.3.4"},
+	    {NULL, "a/n.sock", "./a/n.sock"},
+	    {"/vm", "/n.sock", "/n.sock"},
+	};
+	struct netdev nd = nic("n", NULL);
+	struct answer a;
+	struct call c;
+	json_t *all, *one;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char uml[64];
+
+		kit_start(NULL);
+		core_dirs(kit_core, "/run", cases[i].dir);
+		nd.u.nic.path = text(cases[i].path);
+		add(&nd, &a);
+		assert_ok(&a);
+		all = nics(512 << 20, &c);
+		one = json_array_get(all, 0);
+		assert_string_equal(
+		    json_string_value(json_object_get(one, "path")),
+		    cases[i].told);
+		snprintf(
+		    uml, sizeof uml, "virtio_uml.device=%s:1", cases[i].told);
+		assert_words(one, "uml", uml);
+		query_end(all, &c);
+		kit_end();
+	}
+}
+
 int
 main(void)
 {
@@ -417,6 +461,7 @@ main(void)
 	    cmocka_unit_test(test_device_add_speaks_as_qemu),
 	    cmocka_unit_test(test_device_del_answers_before_the_end),
 	    cmocka_unit_test(test_query_nics_says_what_to_write),
+	    cmocka_unit_test(test_relative_paths_are_told_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

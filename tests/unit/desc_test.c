@@ -241,9 +241,14 @@ test_net_json_has_the_values_of_qemu_2_12(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof rows / sizeof *rows; i++) {
-		for (used = 0, k = 0; k < rows[i].d->name_count; k++)
+		for (used = 0, k = 0; k < rows[i].d->name_count; k++) {
+			/* Types of QEMU 7.2 */
+			if (strcmp(rows[i].d->names[k], "stream") == 0 ||
+			    strcmp(rows[i].d->names[k], "dgram") == 0)
+				continue;
 			used += (size_t)snprintf(text + used,
 			    sizeof text - used, "%s ", rows[i].d->names[k]);
+		}
 		assert_string_equal(text, rows[i].values);
 	}
 }

@@ -12,6 +12,8 @@
 #include "broker/qmp.h"
 #include "gen/commands.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -77,10 +79,11 @@ core_netdev_add(
 }
 
 void
-core_run_dir(struct core *c, const char *dir)
+core_dirs(struct core *c, const char *run_dir, const char *start_dir)
 {
 	(void)c;
-	(void)dir;
+	(void)run_dir;
+	(void)start_dir;
 }
 
 void
@@ -89,6 +92,23 @@ core_listen(struct core *c, const char *path, core_done done, void *self)
 	(void)c;
 	fake_log("listen", path);
 	fake_answer(path, done, self);
+}
+
+void
+core_take_fd(struct core *c, uint32_t number, core_taken taken, void *self)
+{
+	char text[32];
+	struct err e = {0};
+	int fd = -1;
+
+	(void)c;
+	snprintf(text, sizeof text, "%u", (unsigned)number);
+	fake_log("take", text);
+	if (fake.refuse != NULL && strcmp(fake.refuse, text) == 0)
+		err_set(&e, -EBADF, "%s is refused", text);
+	else
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	taken(self, fd, &e);
 }
 
 void

@@ -262,6 +262,93 @@ test_regions_are_sorted_and_can_be_taken_out(void **state)
 	assert_int_equal(add(0x20000, PAGE, 0x2000, 0), 0);
 }
 
+static bool
+again(uint64_t gpa, uint64_t size, uint64_t uva, uint64_t offset)
+{
+	return guest_memory_again(
+	    &mem, &(struct guest_grant){gpa, size, uva, offset});
+}
+
+static int
+take_out(uint64_t gpa, uint64_t size, uint64_t uva)
+{
+	return guest_memory_remove(
+	    &mem, &(struct guest_grant){gpa, size, uva, 0});
+}
+
+static void
+test_a_region_stays_until_it_was_removed_as_often_as_named(void **state)
+{
+	uint64_t run;
+	void *at;
+
+	(void)state;
+	assert_false(again(0x20000, PAGE, 0x2000, PAGE));
+	assert_int_equal(add(0x20000, PAGE, 0x2000, PAGE), 0);
+	assert_int_equal(add(0x30000, PAGE, 0x3000, 0), 0);
+	at = guest_at(&mem, 0x20000, 1, &run);
+	assert_true(again(0x20000, PAGE, 0x2000, PAGE));
+	assert_true(again(0x20000, PAGE, 0x2000, PAGE));
+	assert_int_equal(mem.count, 2);
+	/* Nearly the same is another, which overlaps. */
+	assert_false(again(0x21000, PAGE, 0x2000, PAGE));
+	assert_false(again(0x20000, PAGE - 1, 0x2000, PAGE));
+	assert_false(again(0x20000, PAGE, 0x3000, PAGE));
+	assert_false(again(0x20000, PAGE, 0x2000, 0));
+	assert_int_equal(add(0x20000, PAGE, 0x2000, PAGE), -EEXIST);
+	assert_int_equal(take_out(0x20000, PAGE, 0x2000), 0);
+	assert_int_equal(take_out(0x20000, PAGE, 0x2000), 0);
+	assert_ptr_equal(guest_at(&mem, 0x20000, 1, &run), at);
+	/* Others count for themselves. */
+	assert_int_equal(take_out(0x30000, PAGE, 0x3000), 0);
+	assert_int_equal(take_out(0x30000, PAGE, 0x3000), -ENOENT);
+	assert_int_equal(take_out(0x20000, PAGE, 0x2000), 0);
+	assert_null(guest_at(&mem, 0x20000, 1, &run));
+	assert_int_equal(take_out(0x20000, PAGE, 0x2000), -ENOENT);
+	assert_false(again(0x20000, PAGE, 0x2000, PAGE));
+	/* What comes to its place begins anew. */
+	assert_int_equal(add(0x20000, PAGE, 0x2000, PAGE), 0);
+	assert_int_equal(take_out(0x20000, PAGE, 0x2000), 0);
+	assert_int_equal(mem.count, 0);
+}
+
+static void
+test_a_count_goes_with_its_region(void **state)
+{
+	(void)state;
+	assert_int_equal(add(0x20000, PAGE, 0x2000, 0), 0);
+	assert_true(again(0x20000, PAGE, 0x2000, 0));
+	/* Both move in the table: one comes before it, and goes. */
+	assert_int_equal(add(0x10000, PAGE, 0x1000, 0), 0);
+	assert_int_equal(take_out(0x10000, PAGE, 0x1000), 0);
+	assert_int_equal(take_out(0x20000, PAGE, 0x2000), 0);
+	assert_int_equal(mem.count, 1);
+	assert_int_equal(take_out(0x20000, PAGE, 0x2000), 0);
+	assert_int_equal(mem.count, 0);
+}
+
+static void
+test_a_region_can_be_named_so_often_and_not_oftener(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	assert_int_equal(add(0x20000, PAGE, 0x2000, 0), 0);
+	for (i = 0; i < GUEST_AGAIN_MAX; i++)
+		assert_true(again(0x20000, PAGE, 0x2000, 0));
+	assert_false(again(0x20000, PAGE, 0x2000, 0));
+	for (i = 0; i < GUEST_AGAIN_MAX; i++)
+		assert_int_equal(take_out(0x20000, PAGE, 0x2000), 0);
+	assert_int_equal(mem.count, 1);
+	assert_int_equal(take_out(0x20000, PAGE, 0x2000), 0);
+	assert_int_equal(mem.count, 0);
+	/* However often: once is enough when all goes. */
+	assert_int_equal(add(0x20000, PAGE, 0x2000, 0), 0);
+	assert_true(again(0x20000, PAGE, 0x2000, 0));
+	guest_memory_clear(&mem);
+	assert_int_equal(take_out(0x20000, PAGE, 0x2000), -ENOENT);
+}
+
 static void
 test_a_buffer_over_adjoining_regions_is_found_in_parts(void **state)
 {
@@ -320,6 +407,9 @@ main(void)
 	    T(memory_that_cannot_be_written_is_refused),
 	    T(overlaps_are_refused_in_each_space),
 	    T(regions_are_sorted_and_can_be_taken_out),
+	    T(a_region_stays_until_it_was_removed_as_often_as_named),
+	    T(a_count_goes_with_its_region),
+	    T(a_region_can_be_named_so_often_and_not_oftener),
 	    T(a_buffer_over_adjoining_regions_is_found_in_parts),
 	    T(count_and_total_have_limits),
 	};

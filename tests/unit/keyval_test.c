@@ -161,29 +161,44 @@ print_value(FILE *f, const struct desc *d, const void *v)
 }
 
 static void
-print_members(FILE *f, const struct desc *d, const void *v)
+print_list(FILE *f, const char *name, const struct desc_list *list,
+    const struct desc *item)
 {
-	const struct desc_list *list;
-	size_t i, k;
+	size_t k;
+
+	for (k = 0; k < list->count; k++) {
+		fprintf(f, "%s=", name);
+		print_value(f, item, (char *)list->items + k * item->bytes);
+		fputc(',', f);
+	}
+}
+
+static void
+print_members(FILE *f, const char *prefix, const struct desc *d, const void *v)
+{
+	char name[128], deeper[130];
+	size_t i;
 
 	for (i = 0; i < d->member_count; i++) {
 		const struct desc_member *m = &d->members[i];
 
 		if (!desc_present(m, v))
 			continue;
-		list = desc_value(m, v);
-		for (k = 0; m->type->kind == DESC_LIST && k < list->count;
-		     k++) {
-			fprintf(f, "%s=", m->name);
-			print_value(f, m->type->item,
-			    (char *)list->items + k * m->type->item->bytes);
+		snprintf(name, sizeof name, "%s%s", prefix, m->name);
+		if (m->type->kind == DESC_LIST) {
+			print_list(f, name, desc_value(m, v), m->type->item);
+		} else if (m->type == &desc_socket_address) {
+			const struct socket_address *a = desc_value(m, v);
+
+			snprintf(deeper, sizeof deeper, "%s.", name);
+			print_members(f, deeper, m->type, a);
+			print_members(
+			    f, deeper, desc_branch_of(m->type, a), &a->u);
+		} else {
+			fprintf(f, "%s=", name);
+			print_value(f, m->type, desc_value(m, v));
 			fputc(',', f);
 		}
-		if (m->type->kind == DESC_LIST)
-			continue;
-		fprintf(f, "%s=", m->name);
-		print_value(f, m->type, desc_value(m, v));
-		fputc(',', f);
 	}
 }
 
@@ -215,8 +230,8 @@ test_every_netdev_comes_back_from_its_option_text(void **state)
 			drop_empty_lists(&a.u.user);
 		f = open_memstream(&text, &size);
 		assert_non_null(f);
-		print_members(f, &desc_netdev, &a);
-		print_members(f, desc_branch_of(&desc_netdev, &a), &a.u);
+		print_members(f, "", &desc_netdev, &a);
+		print_members(f, "", desc_branch_of(&desc_netdev, &a), &a.u);
 		fclose(f);
 		if (keyval_decode(&desc_netdev, &b, text, "type", &e) < 0)
 			fail_msg("%s: %s", text, e.text);

@@ -96,6 +96,11 @@ test_addresses_fit_by_prefix_and_port(void **state)
 	assert_false(may(POLICY_UDP, "192.0.2.2:9"));
 	assert_true(may(POLICY_MCAST, "230.0.0.9:1"));
 	assert_false(may(POLICY_MCAST, "230.0.1.9:1"));
+	use("allow raw-ip 192.0.2.0/28\nallow raw-ip [fd00::/8]\n");
+	assert_true(may(POLICY_RAW_IP, "192.0.2.15:0"));
+	assert_false(may(POLICY_RAW_IP, "192.0.2.16:0"));
+	assert_true(may(POLICY_RAW_IP, "[fd12::1]:0"));
+	assert_false(may(POLICY_UDP, "192.0.2.15:0"));
 }
 
 static void
@@ -162,8 +167,6 @@ test_errors_name_line_and_cause(void **state)
 {
 	(void)state;
 	assert_non_null(strstr(refused("\nallow tcp *\n"), "line 2: \"tcp\""));
-	assert_non_null(strstr(refused("allow interface tap0"),
-	    "line 1: rules for \"interface\" are not available"));
 	assert_non_null(strstr(refused("permit file /x"), "line 1: not"));
 	assert_non_null(strstr(refused("allow file"), "line 1: not"));
 	assert_non_null(strstr(refused("allow file /x /y"), "line 1: not"));
@@ -178,6 +181,8 @@ test_errors_name_line_and_cause(void **state)
 	assert_non_null(strstr(refused("allow udp host:1"), "is not"));
 	assert_non_null(strstr(refused("allow udp [::1:2"), "is not"));
 	assert_non_null(strstr(refused("allow udp :80"), "is not"));
+	assert_non_null(strstr(
+	    refused("allow raw-ip 1.2.3.4:80"), "is not ADDRESS[/BITS]"));
 }
 
 static void

@@ -314,6 +314,41 @@ test_descriptors_are_kept_by_name_and_never_leak(void **state)
 }
 
 static void
+test_sets_of_descriptors_are_kept_and_closed(void **state)
+{
+	struct client c;
+	size_t before;
+	int fd = 0;
+
+	(void)state;
+	wait_sessions(0);
+	before = open_fds();
+	client_ready_to_ask(&c);
+	assert_string_equal(ask(&c, ASK("add-fd", "{}")),
+	    G("No file descriptor supplied via SCM_RIGHTS"));
+	send_fds(&c, ASK("add-fd", "{\"fdset-id\":4}"), &fd, 1);
+	wait_lines(&c, 2);
+	assert_non_null(strstr(c.got, "\"fdset-id\": 4"));
+	send_fds(&c, ASK("add-fd", "{\"fdset-id\":-1}"), &fd, 1);
+	wait_lines(&c, 3);
+	assert_non_null(strstr(c.got, "expects a non-negative value"));
+	assert_string_equal(
+	    ask(&c, ASK("remove-fd", "{\"fdset-id\":4,\"fd\":99999}")),
+	    G("File descriptor named 'fdset-id:4, fd:99999' not found"));
+	client_close(&c);
+	wait_sessions(0);
+	/* A set outlives the session */
+	assert_int_equal(open_fds(), before + 1);
+	client_ready_to_ask(&c);
+	assert_string_equal(ask(&c, ASK("remove-fd", "{\"fdset-id\":4}")), OK);
+	assert_string_equal(
+	    ask(&c, ASK("query-fdsets", "{}")), "{\"return\": []}\r\n");
+	client_close(&c);
+	wait_sessions(0);
+	assert_int_equal(open_fds(), before);
+}
+
+static void
 test_descriptors_belong_to_their_command_when_pipelined(void **state)
 {
 	int pipes[2][2], fds[2];
@@ -398,6 +433,7 @@ main(void)
 	    cmocka_unit_test(
 		test_events_come_before_the_reply_to_all_with_one_stamp),
 	    cmocka_unit_test(test_descriptors_are_kept_by_name_and_never_leak),
+	    cmocka_unit_test(test_sets_of_descriptors_are_kept_and_closed),
 	    cmocka_unit_test(
 		test_descriptors_belong_to_their_command_when_pipelined),
 	    cmocka_unit_test(test_answers_are_one_line_of_ascii),

@@ -1,6 +1,8 @@
 /* socket_test.c - the socket backend over streams; its options. */
 #include "tests/unit/socket_kit.h"
 
+#include <netinet/tcp.h>
+
 /* --- streams ----------------------------------------------------------------
  */
 
@@ -32,7 +34,7 @@ test_a_slow_reader_gets_every_byte_in_order(void **state)
 
 	(void)state;
 	/* The least the kernel gives: writes are cut at odd places. */
-	setsockopt(((struct sock *)kit.be.self)->stream.fd, SOL_SOCKET,
+	setsockopt(((struct sock *)kit.be.self)->conn.stream.fd, SOL_SOCKET,
 	    SO_SNDBUF, &small, sizeof small);
 	for (i = 0; i < 700; i++) {
 		len = 14 + (i * 131) % 4000;
@@ -212,7 +214,7 @@ test_the_next_peer_is_taken_when_the_first_leaves(void **state)
 	assert_int_equal(next_frame(), 66);
 	kit_turn(&kit, 20);
 	assert_int_equal(kit_receive(&kit, got), 0);
-	getsockopt(((struct sock *)kit.be.self)->stream.fd, IPPROTO_TCP,
+	getsockopt(((struct sock *)kit.be.self)->conn.stream.fd, IPPROTO_TCP,
 	    TCP_NODELAY, &on, &len);
 	assert_int_equal(on, 1);
 	close(first);
@@ -232,7 +234,7 @@ test_a_half_sent_frame_is_not_given_to_the_next_peer(void **state)
 	open_listening();
 	first = dial();
 	assert_true(kit_until(&kit, is_connected, NULL));
-	setsockopt(((struct sock *)kit.be.self)->stream.fd, SOL_SOCKET,
+	setsockopt(((struct sock *)kit.be.self)->conn.stream.fd, SOL_SOCKET,
 	    SO_SNDBUF, &small, sizeof small);
 	/* More than the socket takes: one of them is cut. */
 	for (i = 0; i < 30; i++) {
@@ -241,7 +243,7 @@ test_a_half_sent_frame_is_not_given_to_the_next_peer(void **state)
 	}
 	kit_publish(&kit);
 	kit_turn(&kit, 20);
-	assert_true(((struct sock *)kit.be.self)->stream.out.sent > 0);
+	assert_true(((struct sock *)kit.be.self)->conn.stream.out.sent > 0);
 	whole = (int)kit_counter(&kit, BC_OUT_FRAMES);
 	second = dial();
 	close(first);

@@ -36,9 +36,17 @@ struct timer {
 	void *self;
 };
 
+struct again {
+	SLIST_ENTRY(again) entry;
+	bool on;
+	void (*turn)(void *self);
+	void *self;
+};
+
 struct loop {
 	TAILQ_HEAD(, watch) watches;
 	TAILQ_HEAD(, timer) timers;
+	SLIST_HEAD(, again) agains;
 	uint64_t now_ns;
 	int stopped, code;
 };
@@ -120,6 +128,33 @@ timer_free(struct timer *t)
 	free(t);
 }
 
+struct again *
+again_new(struct loop *l, void (*turn)(void *self), void *self)
+{
+	struct again *a = calloc(1, sizeof *a);
+
+	assert_non_null(a);
+	a->turn = turn;
+	a->self = self;
+	SLIST_INSERT_HEAD(&l->agains, a, entry);
+	return a;
+}
+
+void
+again_set(struct again *a, bool on)
+{
+	a->on = on;
+}
+
+void
+again_free(struct again *a)
+{
+	if (!a)
+		return;
+	SLIST_REMOVE(&kit_loop.agains, a, again, entry);
+	free(a);
+}
+
 static void
 sweep_watches(void)
 {
@@ -132,6 +167,19 @@ sweep_watches(void)
 		TAILQ_REMOVE(&kit_loop.watches, w, entry);
 		free(w);
 	}
+}
+
+/* One of those that are on. Whether there was one. */
+static bool
+turn_agains(void)
+{
+	struct again *a = SLIST_FIRST(&kit_loop.agains);
+
+	while (a && !a->on)
+		a = SLIST_NEXT(a, entry);
+	if (a)
+		a->turn(a->self);
+	return a != NULL;
 }
 
 /* Call one of the watches that are ready, any. Whether there was one. */
@@ -162,9 +210,10 @@ turn_watches(void)
 		found = w;
 		what = got;
 	}
-	if (found)
-		found->ready(found->self, what);
-	return found != NULL;
+	if (!found)
+		return turn_agains();
+	found->ready(found->self, what);
+	return true;
 }
 
 /* Let the earliest timer expire. Whether there was one. */
@@ -186,7 +235,7 @@ turn_timers(uint64_t until_ns)
 }
 
 /* Run until nothing happens any more within `ns` of our time. */
-static void
+static inline void
 kit_run(uint64_t ns)
 {
 	uint64_t until_ns = kit_loop.now_ns + ns;

@@ -227,6 +227,92 @@ test_memory_in_slots(void **state)
 	finish();
 }
 
+/* Queue 1 runs, in memory that came as one slot. */
+static void
+start_in_slot(const uint64_t slot[5])
+{
+	begin();
+	agree(PROTOCOL);
+	say_fds(VHOST_ADD_MEM_REG, 9, slot, 40, &fx.ram_fd, 1);
+	expect_ack(VHOST_ADD_MEM_REG);
+	say_ring(1);
+	say_fd(VHOST_SET_VRING_CALL, 1, 1, fx.call[1]);
+	say_fd(VHOST_SET_VRING_KICK, 1, 1, fx.kick[1]);
+	say_state(VHOST_SET_VRING_ENABLE, 1, 1, 1);
+	expect_sends(1);
+}
+
+/* As QEMU does on one connection: once for each pair of queues. */
+static void
+test_a_slot_that_is_named_for_each_pair(void **state)
+{
+	const uint64_t slot[5] = {0, RAM_GPA, RAM_BYTES, RAM_UVA, 0};
+	unsigned open, i;
+
+	(void)state;
+	start_in_slot(slot);
+	open = open_descriptors();
+	for (i = 0; i < 3; i++) {
+		say_fds(VHOST_ADD_MEM_REG, 9, slot, 40, &fx.ram_fd, 1);
+		expect_ack(VHOST_ADD_MEM_REG);
+		/* Nothing moved: its queue was not even stopped. */
+		assert_int_equal(fx.begins[1], 1);
+		expect_sends(1);
+	}
+	assert_int_equal(fx.dev.memory.count, 1);
+	assert_int_equal(mappings(), 2);
+	assert_int_equal(open_descriptors(), open);
+	for (i = 0; i < 3; i++) {
+		say(VHOST_REM_MEM_REG, 9, slot, 40);
+		expect_ack(VHOST_REM_MEM_REG);
+		assert_true(fx.runs[1]);
+		expect_sends(1);
+	}
+	say(VHOST_REM_MEM_REG, 9, slot, 40);
+	expect_ack(VHOST_REM_MEM_REG);
+	assert_false(fx.runs[1]);
+	assert_int_equal(mappings(), 1);
+	say(VHOST_REM_MEM_REG, 9, slot, 40);
+	assert_int_equal(hear_u64(VHOST_REM_MEM_REG), 1);
+	/* It may come back, and the queue with it. */
+	say_fds(VHOST_ADD_MEM_REG, 9, slot, 40, &fx.ram_fd, 1);
+	expect_ack(VHOST_ADD_MEM_REG);
+	expect_sends(1);
+	finish();
+}
+
+static void
+test_a_slot_that_is_named_without_end(void **state)
+{
+	const uint64_t slot[5] = {0, RAM_GPA, RAM_BYTES, RAM_UVA, 0};
+	unsigned open, i;
+
+	(void)state;
+	start_in_slot(slot);
+	open = open_descriptors();
+	for (i = 0; i < GUEST_AGAIN_MAX; i++) {
+		say_fds(VHOST_ADD_MEM_REG, 9, slot, 40, &fx.ram_fd, 1);
+		expect_ack(VHOST_ADD_MEM_REG);
+	}
+	for (i = 0; i < 3; i++) {
+		say_fds(VHOST_ADD_MEM_REG, 9, slot, 40, &fx.ram_fd, 1);
+		assert_int_equal(hear_u64(VHOST_ADD_MEM_REG), 1);
+		assert_non_null(strstr(fx.refusal, "overlaps"));
+		expect_sends(1);
+	}
+	assert_int_equal(mappings(), 2);
+	assert_int_equal(open_descriptors(), open);
+	/* A whole table begins anew. */
+	say_table(9);
+	expect_ack(VHOST_SET_MEM_TABLE);
+	expect_sends(1);
+	say(VHOST_REM_MEM_REG, 9, slot, 40);
+	expect_ack(VHOST_REM_MEM_REG);
+	assert_false(fx.runs[1]);
+	assert_int_equal(mappings(), 1);
+	finish();
+}
+
 static void
 test_what_concerns_the_network(void **state)
 {
@@ -341,6 +427,8 @@ main(void)
 	    cmocka_unit_test(test_start_and_new_call_descriptor_interrupt),
 	    cmocka_unit_test(test_packed_ring_of_any_size),
 	    cmocka_unit_test(test_memory_in_slots),
+	    cmocka_unit_test(test_a_slot_that_is_named_for_each_pair),
+	    cmocka_unit_test(test_a_slot_that_is_named_without_end),
 	    cmocka_unit_test(test_what_concerns_the_network),
 	    cmocka_unit_test(test_acknowledgements_are_sent_when_they_should),
 	    cmocka_unit_test(test_reset_device_is_as_new),

@@ -374,6 +374,74 @@ test_base_counts_when_the_used_index_is_impossible(void **state)
 	reap_one(id, 0);
 }
 
+/* What a front-end says that has never heard of packed rings. */
+static void
+test_a_new_packed_ring_may_be_said_to_begin_at_0(void **state)
+{
+	struct part p = {BUF, 64, 0};
+	uint32_t size, i, id;
+
+	(void)state;
+	for (size = 1; size <= 8; size++) {
+		driver_start(size, PACKED, 0x8000);
+		vm.config.base = 0;
+		assert_int_equal(virtq_start(&vm.q, &vm.memory, &vm.config), 0);
+		assert_int_equal(virtq_base(&vm.q), 0x80008000);
+		for (i = 0; i < 3 * size; i++) {
+			id = offer(&p, 1);
+			pop_one(id, 64, 0);
+			push_popped(0);
+			(void)virtq_flush(&vm.q);
+			reap_one(id, 0);
+		}
+		/* Also when its driver was faster than its front-end. */
+		driver_start(size, PACKED, 0x8000);
+		vm.config.base = 0;
+		for (i = 0; i < size; i++)
+			(void)offer(&p, 1);
+		assert_int_equal(virtq_start(&vm.q, &vm.memory, &vm.config), 0);
+		for (i = 0; i < size; i++)
+			pop_one(i, 64, 0);
+		assert_int_equal(virtq_pop(&vm.q, &vm.chain), 0);
+	}
+}
+
+/* There 0 means what it says: the first slot, and a counter of 0. Slots of
+ * long chains but the first keep the flags that they had when available. */
+static void
+test_a_packed_ring_that_went_round_goes_on_at_0(void **state)
+{
+	struct part p[8];
+	uint32_t turn, slots, len, i, id, got;
+
+	(void)state;
+	for (i = 0; i < 8; i++)
+		p[i] = (struct part){BUF, 64, 0};
+	for (turn = 0; turn < 16; turn++) {
+		slots = turn % 2 == 0 ? 8 : 24; /* one round, or three */
+		len = 1 + turn / 2;
+		if (slots % len != 0)
+			continue;
+		both_start(8, PACKED, 0x8000);
+		for (i = 0; i < slots; i += len) {
+			(void)offer(p, len);
+			assert_int_equal(virtq_pop(&vm.q, &vm.chain), 1);
+			push_popped(0);
+			(void)virtq_flush(&vm.q);
+			assert_true(reap(&id, &got));
+		}
+		assert_int_equal(virtq_stop(&vm.q), 0);
+		/* The driver may have gone on, or not. */
+		if (turn % 3 == 0)
+			(void)offer(p, 1);
+		vm.config.base = 0;
+		assert_int_equal(virtq_start(&vm.q, &vm.memory, &vm.config), 0);
+		assert_int_equal(virtq_base(&vm.q), 0);
+		/* What is there from the last round is not offered again. */
+		assert_int_equal(virtq_pop(&vm.q, &vm.chain), turn % 3 == 0);
+	}
+}
+
 static void
 test_any_base_is_accepted(void **state)
 {
@@ -481,6 +549,8 @@ main(void)
 	    T(arm_asks_for_kicks_and_looks_again),
 	    T(queues_start_and_stop_anywhere),
 	    T(base_counts_when_the_used_index_is_impossible),
+	    T(a_new_packed_ring_may_be_said_to_begin_at_0),
+	    T(a_packed_ring_that_went_round_goes_on_at_0),
 	    T(any_base_is_accepted),
 	    T(chains_can_be_given_back_to_the_ring),
 	    T(full_rings_drain),

@@ -1,0 +1,66 @@
+"""Network namespaces to put taps into, and programs in them."""
+
+import os
+import shutil
+import subprocess
+
+
+def why_not():
+    """Why tests with taps cannot run here, or None."""
+    if os.geteuid() != 0:
+        return "taps need root"
+    if not os.path.exists("/dev/net/tun"):
+        return "no /dev/net/tun"
+    if shutil.which("ip") is None:
+        return "no ip(8)"
+    if subprocess.run(["unshare", "-n", "true"], check=False,
+                      stderr=subprocess.DEVNULL).returncode != 0:
+        return "no network namespaces"
+    return None
+
+
+class Netns:
+    """A network namespace, which lives as long as a process in it. With `pid`
+    it is that process's."""
+
+    def __init__(self, pid=None):
+        self.proc = None
+        if pid is None:
+            # It says that it is there, and so in its namespace.
+            self.proc = subprocess.Popen(
+                ["unshare", "-n", "sh", "-c", "echo; exec sleep 1000"],
+                stdout=subprocess.PIPE)
+            self.proc.stdout.readline()
+            pid = self.proc.pid
+        self.pid = pid
+
+    def argv(self, *argv):
+        return ["nsenter", "-t", str(self.pid), "-n", *argv]
+
+    def run(self, *argv, check=True, **how):
+        done = subprocess.run(self.argv(*argv), capture_output=True, text=True,
+                              timeout=60, check=False, **how)
+        assert not check or done.returncode == 0, (argv, done)
+        return done
+
+    def popen(self, *argv, **how):
+        return subprocess.Popen(self.argv(*argv), **how)
+
+    def ip(self, *words):
+        return self.run("ip", *words).stdout
+
+    def link(self, name):
+        """What `ip link` says of an interface; "" when it is not there."""
+        return self.run("ip", "-d", "link", "show", name, check=False).stdout
+
+    def give(self, name, other, address, mtu=1500):
+        """Move an interface of ours to another namespace, up, with an address."""
+        self.ip("link", "set", name, "netns", str(other.pid))
+        other.ip("link", "set", name, "up", "mtu", str(mtu))
+        other.ip("address", "add", address, "dev", name)
+
+    def close(self):
+        if self.proc is not None:
+            self.proc.kill()
+            self.proc.wait()
+            self.proc.stdout.close()
