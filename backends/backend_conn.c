@@ -8,6 +8,7 @@
  * made again, and a peer that comes and goes is slowed down.
  */
 #include "backends/backend_conn.h"
+#include "backends/backend_retry.h"
 
 #include "proto/log.h"
 #include "proto/loop.h"
@@ -19,19 +20,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-/* Without reconnect-ms: from the first to the second, doubling. */
-#define RETRY_MS_FIRST 100u
-#define RETRY_MS_LAST  1000u
-/* Whatever reconnect-ms says: the broker takes 50 requests in a second. */
-#define RETRY_MS_LEAST 25u
-/*
- * A peer that comes and goes: so many short connections are taken at once,
- * then one per pause. A long one makes that good.
- */
-#define SHORT_MAX      10u
-#define SHORT_NS       UINT64_C(1000000000)
-#define SHORT_PAUSE_MS 100u
-#define MS_NS          UINT64_C(1000000)
+#define MS_NS UINT64_C(1000000)
 
 /* A peer that has silently gone frees its place after about two minutes. */
 #define KEEPALIVE_IDLE_S  60

@@ -7,6 +7,7 @@
  * One front-end at a time: the next waits in the backlog.
  */
 #include "backends/backend_nic.h"
+#include "backends/backend_retry.h"
 
 #include "proto/log.h"
 #include "proto/loop.h"
@@ -19,17 +20,7 @@
 
 #include "gen/types.h"
 
-/* Unless the chardev says otherwise: from the first to the second, doubling. */
-#define RETRY_MS_FIRST 100u
-#define RETRY_MS_LAST  1000u
-/* Whatever it says: the broker takes 50 requests in a second. */
-#define RETRY_MS_LEAST 25u
-/* Front-ends that come and go: so many short connections are taken at once,
- * then one per pause. A long one makes that good. */
-#define SHORT_MAX      10u
-#define SHORT_NS       UINT64_C(1000000000)
-#define SHORT_PAUSE_MS 100u
-#define MS_NS          UINT64_C(1000000)
+#define MS_NS UINT64_C(1000000)
 
 /* --- the connection comes and goes ---------------------------------------- */
 

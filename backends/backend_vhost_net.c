@@ -18,8 +18,8 @@
  * whose O_NONBLOCK the back-end may clear: we read with RWF_NOWAIT, and write
  * only after the descriptor said that it takes it. A back-end that fills the
  * counter in between hangs its own port; the broker's ping ends that.
- * "Again" is an eventfd of our own that is always readable: watched, it makes
- * the loop turn, after so many frames or while frames come quickly.
+ * After so many frames, or while frames come quickly, it takes another turn of
+ * the loop instead of waiting for a call.
  */
 #include "backends/backend_vhost_net_state.h"
 

@@ -15,6 +15,7 @@
  * counted. Who comes and goes quickly is taken up again more and more slowly,
  * up to a second, unless the chardev says how often.
  */
+#include "backends/backend_retry.h"
 #include "backends/backend_vhost_net.h"
 #include "proto/log.h"
 #include "proto/loop.h"
@@ -38,11 +39,6 @@ enum { RESOURCE_CHARDEV };
 
 #define QUEUES_QEMU_MAX 1024 /* what QEMU's text speaks of */
 
-/* Pauses between connections: from the first to the second, doubling. */
-#define RETRY_MS_FIRST 100u
-#define RETRY_MS_LAST  1000u
-/* Whatever the chardev says: the broker takes 50 requests in a second. */
-#define RETRY_MS_LEAST 25u
 /* A connection that ran so long makes the pauses short again. */
 #define STEADY_NS UINT64_C(1000000000)
 #define MS_NS     UINT64_C(1000000)

@@ -59,9 +59,6 @@ struct core *core_new(struct loop *l, int launcher_fd);
 
 /* core_begin - start processes, from now on. */
 void core_begin(struct core *c);
-
-/* core_begin - start processes, from now on. */
-void core_begin(struct core *c);
 void core_free(struct core *c);
 
 /* core_start.c: is the start phase over, with all its listeners here? */
