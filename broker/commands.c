@@ -19,9 +19,8 @@ settled(void *self)
 	call_return(self, NULL, NULL);
 }
 
-/* The core's answer becomes the command's, once the lanes know it too. */
-static void
-answered(void *self, const struct err *e)
+void
+command_answered(void *self, const struct err *e)
 {
 	if (e)
 		call_fail(self, e);
@@ -32,13 +31,13 @@ answered(void *self, const struct err *e)
 void
 cmd_netdev_add(struct call *call, const struct netdev *args)
 {
-	core_netdev_add(core_get(), args, answered, call);
+	core_netdev_add(core_get(), args, command_answered, call);
 }
 
 void
 cmd_netdev_del(struct call *call, const struct netdev_del_args *args)
 {
-	core_netdev_del(core_get(), args->id, answered, call);
+	core_netdev_del(core_get(), args->id, command_answered, call);
 }
 
 void
@@ -47,7 +46,7 @@ cmd_set_link(struct call *call, const struct set_link_args *args)
 	struct err e;
 	int rc = core_set_link(core_get(), args->name, args->up, &e);
 
-	answered(call, rc < 0 ? &e : NULL);
+	command_answered(call, rc < 0 ? &e : NULL);
 }
 
 static int
@@ -75,5 +74,5 @@ cmd_backend_resume(struct call *call, const struct backend_resume_args *args)
 	struct err e;
 	int rc = resume(core_get(), args->id, &e);
 
-	answered(call, rc < 0 ? &e : NULL);
+	command_answered(call, rc < 0 ? &e : NULL);
 }

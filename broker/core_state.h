@@ -61,6 +61,10 @@ struct core *core_new(struct loop *l, int launcher_fd);
 void core_begin(struct core *c);
 void core_free(struct core *c);
 
+/* commands.c: the core's answer becomes the command's (`call`, a struct call),
+ * once the lanes know it too. */
+void command_answered(void *call, const struct err *e);
+
 /* core_start.c: is the start phase over, with all its listeners here? */
 void core_latch_look(struct core *c);
 

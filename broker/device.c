@@ -8,7 +8,6 @@
 #include "broker/core_state.h"
 #include "broker/nic.h"
 #include "broker/qmp.h"
-#include "broker/settle.h"
 #include "gen/commands.h"
 #include "proto/log.h"
 
@@ -153,25 +152,10 @@ core_device_add(
 
 /* --- commands --- */
 
-static void
-settled(void *self)
-{
-	call_return(self, NULL, NULL);
-}
-
-static void
-answered(void *self, const struct err *e)
-{
-	if (e)
-		call_fail(self, e);
-	else
-		core_settle(core_get(), settled, self);
-}
-
 void
 cmd_device_add(struct call *call, const struct nic_device *args)
 {
-	core_device_add(core_get(), args, answered, call);
+	core_device_add(core_get(), args, command_answered, call);
 }
 
 void
