@@ -12,7 +12,11 @@
  * once, and a suspicion. One that rings without draining is not believed: its
  * bell makes us look, and what we see decides. When we are late ourselves
  * (the processor was taken away), the position is read before the patience is
- * judged, so nobody loses frames for our lateness.
+ * judged, so nobody loses frames for our lateness. Where others are as far
+ * behind, as where many receivers share a processor that does n times the work
+ * for each frame, they share the time that is charged (observed with fifteen:
+ * else 3 % were lost of 1514 bytes, 14 % of 64). That buys nobody more than if
+ * they were behind one after the other.
  */
 #include "broker/lane.h"
 
@@ -37,14 +41,37 @@ lane_hold_ends_ns(const struct port *p)
 	return p->hold_since_ns + p->patience_ns;
 }
 
-/* The time since hold_since_ns is used up. */
+/* How many of the group, p with them, have more than an eighth of a ring to
+ * drain? */
+static uint64_t
+behind(const struct port *p)
+{
+	uint64_t n = 1;
+
+	for (size_t i = 0; i < p->member_count; i++) {
+		struct port *other = p->member[i];
+
+		/* A liar is found out when its turn comes. */
+		if (other != p && other->attached &&
+		    ring_tx_refresh(&other->out) == 0 &&
+		    ring_tx_backlog(&other->out) > other->out.size / 8)
+			n++;
+	}
+	return n;
+}
+
+/* The time since hold_since_ns is used up: p's part of it, as those who are
+ * behind share it. */
 static void
 charge(struct port *p)
 {
-	uint64_t held_ns = p->lane->now_ns - p->hold_since_ns;
+	uint64_t held_ns = p->lane->now_ns - p->hold_since_ns, part;
 
+	if (held_ns == 0)
+		return;
+	part = held_ns / behind(p);
 	p->count[LC_HELD_NS] += held_ns;
-	p->patience_ns -= held_ns < p->patience_ns ? held_ns : p->patience_ns;
+	p->patience_ns -= part < p->patience_ns ? part : p->patience_ns;
 	p->hold_since_ns = p->lane->now_ns;
 }
 

@@ -155,6 +155,40 @@ test_a_receiver_that_drains_half_gets_its_patience_back(void **state)
 	kit_end();
 }
 
+/* Port 1 drains half its ring in a patience and a half, `others` with it; what
+ * it lost. */
+static uint64_t
+lost_by_a_slow_one(bool others)
+{
+	uint64_t lost;
+
+	kit_start("aaa");
+	for (int i = 0; i < 100; i++) {
+		unsigned got = 0;
+
+		fill(0, 1000);
+		if (!others)
+			pen_take(2, 1000);
+		run_at(4 * MS);
+		while (got < KIT_BYTES / 3 / 1008) {
+			got += pen_take(1, 1);
+			pen_take(2, 1);
+		}
+		kit_run();
+	}
+	lost = count(1, LC_RX_DROP_FULL);
+	kit_end();
+	return lost;
+}
+
+static void
+test_those_who_are_behind_share_what_is_charged(void **state)
+{
+	(void)state;
+	assert_true(lost_by_a_slow_one(false) > 0);
+	assert_int_equal(lost_by_a_slow_one(true), 0);
+}
+
 static void
 test_our_own_lateness_is_not_held_against_a_receiver(void **state)
 {
@@ -458,6 +492,7 @@ main(void)
 		test_a_dripper_costs_its_patience_once_in_half_a_ring),
 	    cmocka_unit_test(
 		test_a_receiver_that_drains_half_gets_its_patience_back),
+	    cmocka_unit_test(test_those_who_are_behind_share_what_is_charged),
 	    cmocka_unit_test(
 		test_our_own_lateness_is_not_held_against_a_receiver),
 	    cmocka_unit_test(
