@@ -100,7 +100,7 @@ SCHEMA    := $(sort $(wildcard schema/*.json))
 BIN := $(BUILD)/bin
 LIBEXEC := $(BUILD)/libexec
 PROGRAMS := $(BIN)/bulkheadd $(LIBEXEC)/bulkhead-broker $(LIBEXEC)/bulkhead-lane \
-	$(LIBEXEC)/bulkhead-bridge-helper $(addprefix $(LIBEXEC)/bulkhead-,$(BACKENDS))
+	$(LIBEXEC)/bulkhead-resolve $(LIBEXEC)/bulkhead-bridge-helper $(addprefix $(LIBEXEC)/bulkhead-,$(BACKENDS))
 
 MANUALS := $(patsubst docs/%,$(BUILD)/man/%,$(sort $(wildcard docs/*.[1-8])))
 
@@ -170,9 +170,15 @@ $(LIBEXEC)/bulkhead-lane: $(BUILD)/obj/broker/lane_main.o $(LIB)/liblane.a $(BAS
 	$(Q)mkdir -p $(@D)
 	$(Q)$(LINK) -o $@ $^ $(BASE_LD)
 
+$(LIBEXEC)/bulkhead-resolve: $(BUILD)/obj/sandbox/resolve_main.o $(BASE_LIBS)
+	$(call say,LD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $^ -lseccomp
+
 # It may be set-uid: nothing of ours is linked to it, and no library but libc.
 HELPER_O := $(call objs,$(wildcard contrib/bridge-helper/*.c))
-$(HELPER_O): OUR_CPPFLAGS += -DBRIDGE_CONF='"$(sysconfdir)/bulkhead/bridge.conf"'
+BRIDGE_CONF := $(sysconfdir)/bulkhead/bridge.conf
+$(HELPER_O): OUR_CPPFLAGS += -DBRIDGE_CONF='"$(BRIDGE_CONF)"'
 $(LIBEXEC)/bulkhead-bridge-helper: $(HELPER_O)
 	$(call say,LD)
 	$(Q)mkdir -p $(@D)
@@ -189,7 +195,8 @@ $(addprefix $(LIBEXEC)/bulkhead-,$(BACKENDS)): $(LIBEXEC)/bulkhead-%: \
 $(BUILD)/man/%: docs/% $(BUILD)/gen/stamp docs/tables.awk VERSION
 	$(call say,MAN)
 	$(Q)mkdir -p $(@D)
-	$(Q)awk -v dir=$(BUILD)/gen/manual -v version=$(VERSION) -f docs/tables.awk $< > $@
+	$(Q)awk -v dir=$(BUILD)/gen/manual -v version=$(VERSION) -v bridge_conf='$(BRIDGE_CONF)' \
+		-f docs/tables.awk $< > $@
 
 # --- tests ----------------------------------------------------------------------
 ALL_LIBS := $(addprefix $(LIB)/lib,broker.a lane.a backend.a launch.a) $(BASE_LIBS)

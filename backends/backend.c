@@ -40,6 +40,14 @@ backend_end(int code, const char *words)
 	_exit(0);
 }
 
+_Noreturn void
+backend_renew(struct backend *be, int error, const char *words)
+{
+	(void)be;
+	log_event(LOG_WARN, "backend.renew", "words=%s", log_quote(words));
+	confine_fail(STAGE_RUN, -error, words);
+}
+
 /* --- what the broker says ------------------------------------------------- */
 
 /* The generated dispatcher calls these; `self` is the struct backend. */
@@ -326,4 +334,10 @@ backend_resource(struct backend *be, unsigned index)
 {
 	BUG_ON(index >= LAUNCH_RESOURCES);
 	return fd_take(&be->resource[index]);
+}
+
+void
+backend_takes_long(struct backend *be)
+{
+	offload_long(be->offload);
 }

@@ -92,6 +92,12 @@ void backend_commit_meta(
  */
 void backend_takes(struct backend *be, unsigned offloads);
 
+/*
+ * Our outside takes TCP frames of any length as long as they are complete:
+ * those that would be cut come in one piece. Before the first frame.
+ */
+void backend_takes_long(struct backend *be);
+
 /* `frames` may be called again: the outside takes more. */
 void backend_more(struct backend *be);
 
@@ -134,6 +140,12 @@ void backend_rx_filter(
 
 /* Features that the driver acked and queue pairs in use, for query-nics. */
 void backend_nic_state(struct backend *be, uint64_t features, unsigned pairs);
+
+/*
+ * backend_renew - what the launcher gave us is gone, and it may make it anew:
+ * end, with these last words, so that the next process gets that.
+ */
+_Noreturn void backend_renew(struct backend *be, int error, const char *words);
 
 /* Something an operator should know (disk full, peer sent nonsense). Becomes
  * a log line and a BACKEND_NOTICE event; rate-limited. */

@@ -25,6 +25,11 @@ struct net_legacy_nic_options;
 /* Chains returned to the guest between two looks at whether it sleeps. */
 #define NIC_FLUSH 64u
 
+/* Transmitted chains, and the time, for which the guest can wait to be
+ * interrupted, see backend_nic_queue.c. */
+#define NIC_OWED    4u
+#define NIC_OWED_NS UINT64_C(500000)
+
 /* A chain that was popped: what is needed of it. */
 struct nic_buffer {
 	uint32_t first, count; /* segments */
@@ -39,15 +44,24 @@ struct nic_queue {
 				 * back. Empty between two calls. */
 	unsigned segments;      /* used of `segment` */
 	unsigned pushed;        /* since the last flush */
+	unsigned owed;          /* shown since the guest ought to have been
+				 * interrupted; transmit only */
 	struct nic_buffer ahead[NIC_AHEAD];
 	struct virtq_segment segment[NIC_SEGMENTS];
 };
 
-/* When is looking again better than sleeping? As in backend_rings.c. */
+/* When is looking again better than sleeping? For backend_pace.h. */
 struct nic_pace {
 	uint64_t frames_ns; /* when there last were frames */
 	uint64_t gap_ns;    /* running average between such times */
 	uint64_t looked_ns; /* when it last was in vain; 0: slept since */
+};
+
+/* In the memory that outlives us. Zeroed at first; then as the process before
+ * us left it, which is not to be believed. */
+struct nic_kept {
+	uint64_t connection; /* inode of the last that was given to us */
+	struct virtq_mark mark[VHOST_QUEUES_MAX];
 };
 
 struct nic {
@@ -56,6 +70,7 @@ struct nic {
 	struct net_ctrl ctrl;
 	struct vhost_dev_ops ops; /* with what this card offers */
 	struct vhost_dev dev;
+	struct nic_kept *kept; /* owned mapping */
 
 	/* connection */
 	int socket; /* owned: listens, or is given or connecting; -1 */
@@ -94,6 +109,7 @@ struct nic {
 	bool rx_stuck;       /* the frame at the front never fits */
 	uint64_t rx_frames, rx_bytes; /* delivered and not yet counted */
 	struct timer *stuck;          /* owned: for how long it did not fit */
+	struct timer *owed;           /* owned: interrupts for what was sent */
 	struct nic_pace pace;
 	struct virtq_chain chain; /* what was just popped */
 };
@@ -132,8 +148,12 @@ nic_queue_push(struct nic_queue *q, uint32_t written)
 /* nic_queue_break - its driver broke a rule; nic_queue_done ends it. */
 void nic_queue_break(struct nic_queue *q, const char *why);
 
-/* nic_queue_show - show what was pushed, interrupt the guest. */
-void nic_queue_show(struct nic_queue *q);
+/* nic_queue_show - show what was pushed, interrupt the guest: at once, or when
+ * more was sent or NIC_OWED_NS have passed. */
+void nic_queue_show(struct nic *n, struct nic_queue *q);
+
+/* nic_queue_call - interrupt the guest for what was sent, if that is owed. */
+void nic_queue_call(struct nic_queue *q);
 
 /* nic_queue_done - give back what is left, show what was pushed, end a broken
  * queue (q is not to be touched after it). */
@@ -192,7 +212,7 @@ void nic_as_new(struct nic *n);
 /* --- backend_nic_peer.c --------------------------------------------------- */
 
 /* Positions in "opens" of schema/backends.json. */
-enum { RESOURCE_CHARDEV, RESOURCE_PATH };
+enum { RESOURCE_CHARDEV, RESOURCE_PATH, RESOURCE_MEMORY };
 
 /* nic_peer_open - take the socket, before the lock. n->socket is -1. */
 int nic_peer_open(struct nic *n, struct err *err);

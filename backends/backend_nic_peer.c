@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "gen/types.h"
@@ -126,6 +127,35 @@ connect_failed(struct nic *n, const char *why)
 	retry_later(n);
 }
 
+/*
+ * A connection that was passed in has one life, and so has what was said on it:
+ * its front-end does not know that the process that heard it has died, and
+ * would never say it again. Is it one that a process before us had?
+ */
+static bool
+is_heirloom(struct nic *n)
+{
+	uint64_t before = n->kept->connection;
+	struct stat st;
+
+	n->kept->connection = 0;
+	if (fstat(n->socket, &st) == 0)
+		n->kept->connection = st.st_ino;
+	return before != 0 && n->kept->connection == before;
+}
+
+/* The front-end hears of it, and so do people. */
+static void
+end_heirloom(struct nic *n)
+{
+	(void)shutdown(n->socket, SHUT_RDWR);
+	fd_close(&n->socket);
+	backend_notice(n->be, "front-end",
+	    "the passed connection ended with the process that had it: make "
+	    "the chardev and the card again");
+	backend_connected(n->be, false, "ended with the process before");
+}
+
 static void
 connect_done(void *self, unsigned events)
 {
@@ -147,6 +177,10 @@ connect_done(void *self, unsigned events)
 		return;
 	}
 	watch_free(ptr_take(n->socket_watch));
+	if (is_heirloom(n)) {
+		end_heirloom(n);
+		return;
+	}
 	if (!front_end_found(n, fd_take(&n->socket)))
 		retry_later(n);
 }

@@ -8,10 +8,17 @@
  * their way to the cache before they are needed, and kept without the unused
  * places of struct virtq_chain. What a turn does not need is given back at its
  * end: between two turns nothing is popped.
+ *
+ * Frames that were sent are shown to the guest at once, but it is interrupted
+ * for them only once in NIC_OWED, or after NIC_OWED_NS: nobody waits for them
+ * but the guest's own bookkeeping, which also looks when it sends and receives.
+ * Observed, one TCP stream of 64 KiB segments between two emulated guests: an
+ * interrupt less for three of four frames makes it a quarter faster.
  */
 #include "backends/backend_nic.h"
 
 #include "proto/log.h"
+#include "proto/loop.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -119,11 +126,37 @@ nic_queue_break(struct nic_queue *q, const char *why)
 }
 
 void
-nic_queue_show(struct nic_queue *q)
+nic_queue_call(struct nic_queue *q)
 {
-	if (q->pushed > 0 && virtq_flush(&q->vq->q))
-		vhost_queue_call(q->vq);
+	if (q->owed == 0)
+		return;
+	q->owed = 0;
+	vhost_queue_call(q->vq);
+}
+
+void
+nic_queue_show(struct nic *n, struct nic_queue *q)
+{
+	unsigned chains = q->pushed;
+	bool call;
+
+	if (chains == 0)
+		return;
 	q->pushed = 0;
+	call = virtq_flush(&q->vq->q);
+	if (q->vq->index % 2 == 0) {
+		if (call)
+			vhost_queue_call(q->vq);
+		return;
+	}
+	if (!call && q->owed == 0)
+		return;
+	q->owed += chains;
+	/* A guest with a short queue waits for every place of it. */
+	if (q->owed >= NIC_OWED || q->owed >= q->vq->q.size / 4)
+		nic_queue_call(q);
+	else if (!timer_pending(n->owed))
+		timer_set_ns(n->owed, NIC_OWED_NS);
 }
 
 void
@@ -138,7 +171,7 @@ nic_queue_done(struct nic *n, struct nic_queue *q)
 	if (q->at < q->end)
 		virtq_unpop(v, q->end - q->at, slots);
 	q->at = q->end = q->segments = 0;
-	nic_queue_show(q);
+	nic_queue_show(n, q);
 	if (v->broken)
 		nic_queue_broken(n, q->vq);
 }
@@ -166,6 +199,7 @@ sort_pair(struct nic *n, unsigned pair, bool serves)
 	struct nic_queue *rx = n->rx[pair], *tx = n->tx[pair];
 	struct vhost_queue *vq = n->dev.queue + 2 * pair;
 
+	nic_queue_call(tx);
 	rx->vq = tx->vq = NULL;
 	if (n->runs >> (2 * pair) & 1 && vq != n->ctrl_vq)
 		rx->vq = vq;

@@ -328,7 +328,7 @@ deliver(struct nic *n, const struct frame *f, size_t left)
 	}
 	write_frame(n, q, f, (unsigned)chains);
 	if (q->pushed >= NIC_FLUSH)
-		nic_queue_show(q);
+		nic_queue_show(n, q);
 	return true;
 }
 

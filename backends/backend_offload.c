@@ -74,6 +74,12 @@ offload_free(struct offload_work *o)
 	free(o);
 }
 
+void
+offload_long(struct offload_work *o)
+{
+	o->whole = true;
+}
+
 /* The whole frame as it is, with its checksum. */
 static uint32_t
 cut_csum(struct offload_work *o, uint8_t *to, uint32_t take)

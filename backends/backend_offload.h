@@ -28,6 +28,12 @@ struct offload_work *offload_new(void);
 void offload_free(struct offload_work *o);
 
 /*
+ * offload_long - from now on TCP segments stay in one piece, which is as
+ * complete as each of them would be: lengths, ids and checksums are true of it.
+ */
+void offload_long(struct offload_work *o);
+
+/*
  * offload_begin - take up a frame. Its headers are copied and judged now, its
  * data is borrowed while offload_left (it is copied once, to where it is sent
  * from). 0, or -EINVAL: its headers are not what its metadata says; it

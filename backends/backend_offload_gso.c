@@ -108,7 +108,8 @@ offload_gso_begin(struct offload_work *o)
 	if (o->h.payload >= o->h.end)
 		return -EINVAL;
 	o->cut = udp ? cut_udp : cut_tcp;
-	o->piece = o->meta.gso_size;
+	o->piece =
+	    o->whole && !udp ? o->h.end - o->h.payload : o->meta.gso_size;
 	o->from = o->h.payload;
 	o->end = o->h.end;
 	o->overhead = o->h.payload;

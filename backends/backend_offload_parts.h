@@ -120,6 +120,7 @@ struct offload_work {
 	const uint8_t *data; /* borrowed: the frame, in the PEER's memory */
 	struct frame_meta meta;
 	struct offload_headers h;
+	bool whole;         /* TCP is not cut */
 	uint32_t piece;     /* payload bytes of each frame but the last */
 	uint32_t from, end; /* payload, as `cut` sees it, in the frame */
 	uint32_t done;      /* what has become frames already, from `from` on */

@@ -19,6 +19,7 @@
  * not when others want the CPU, which a slow yield shows.
  * The loop's descriptors have their turn between two batches.
  */
+#include "backends/backend_pace.h"
 #include "backends/backend_state.h"
 
 #include "proto/bell.h"
@@ -35,13 +36,7 @@
 
 /* Batches given to the type in one turn of the loop. */
 #define TURN_BATCHES 4u
-/* Looking at an empty ring for longer costs more than sleeping. */
-#define SPIN_NS 50000u
-/* A yield that takes so long has let others run. */
-#define CONTENDED_NS 8000u
-/* Weight of the newest gap is 1/8; longer gaps count as this. */
-#define GAP_NS_MAX 1000000u
-#define STALL_NS   1000000000u
+#define STALL_NS     1000000000u
 
 _Static_assert(BC_COUNT <= PORT_COUNTERS, "counters fit their page");
 
@@ -450,42 +445,13 @@ give(struct backend *be)
 	return true;
 }
 
-/* The ring had frames: how quickly do they come? */
-static void
-note_gap(struct backend *be)
-{
-	uint64_t now = sys_mono_ns(), gap = now - be->frames_ns;
-
-	if (gap > GAP_NS_MAX)
-		gap = GAP_NS_MAX;
-	be->gap_ns += gap / 8;
-	be->gap_ns -= be->gap_ns / 8;
-	be->frames_ns = now;
-}
-
-/* Is looking again soon better than sleeping? */
-static bool
-may_spin(struct backend *be)
-{
-	uint64_t now = sys_mono_ns(), before = be->looked_ns;
-
-	be->looked_ns = 0;
-	if (be->gap_ns >= SPIN_NS || now - be->frames_ns >= SPIN_NS)
-		return false;
-	/* Others wanted the processor when we last gave it: leave it. */
-	if (before != 0 && now - before >= CONTENDED_NS)
-		return false;
-	be->looked_ns = now;
-	return true;
-}
-
 /* Nothing left: look again soon, or sleep until the bell. */
 static void
 rest(struct backend *be)
 {
 	int rc;
 
-	if (may_spin(be)) {
+	if (pace_may_spin(&be->looked_ns, be->frames_ns, be->gap_ns)) {
 		again_set(be->again, true);
 		(void)sched_yield();
 		return;
@@ -505,7 +471,8 @@ pump(struct backend *be)
 		if (all_given(be)) {
 			if (!collect(be)) {
 				if (turn > 0)
-					note_gap(be);
+					pace_frames(
+					    &be->frames_ns, &be->gap_ns);
 				rest(be);
 				return;
 			}
@@ -518,7 +485,7 @@ pump(struct backend *be)
 		if (ring_release(&be->rx))
 			bell_ring(be->bell);
 	}
-	note_gap(be);
+	pace_frames(&be->frames_ns, &be->gap_ns);
 	again_set(be->again, true);
 }
 

@@ -9,7 +9,8 @@
  * Theory of operation
  * One readv or writev is one frame: the kernel has nothing that takes more.
  * But with the header a frame may be 64 KiB of a TCP stream in one piece,
- * both ways, and that is where the bytes go. A queue that has frames is read
+ * both ways, and that is where the bytes go; it is read into the ring, where
+ * room for the longest is found before. A queue that has frames is read
  * until it has none or TURN_FRAMES came, then the others have their turn.
  * Frames shorter than 60 bytes are filled up with zeros, as QEMU does with a
  * tap's: they never were on a wire, and what is behind the hub may insist.
@@ -18,8 +19,9 @@
  *
  * An interface that is down takes no frames (EIO): they are dropped and
  * counted, and the operational state says so until one goes through again or
- * comes. One that was deleted (EBADFD) is not asked again; what comes after
- * that is dropped, and the state and a notice tell it.
+ * comes. One that was deleted (EBADFD): if the launcher made it, this process
+ * ends and the next one gets a new interface. One that was passed to us is not
+ * asked again; what comes is dropped, and the state and a notice tell it.
  */
 #include "backends/backend_tap.h"
 
@@ -39,8 +41,6 @@
 
 /* Frames of one queue in one turn. */
 #define TURN_FRAMES 64u
-/* Least frame that the lane gets from us (IEEE 802.3, without the FCS). */
-#define WIRE_BYTES_MIN 60u
 
 #ifndef TUN_F_USO4
 #define TUN_F_USO4 0x20
@@ -84,6 +84,11 @@ set_gone(struct tap *t)
 	if (t->gone)
 		return;
 	t->gone = true;
+	if (t->remade) {
+		backend_notice(t->be, "tap-gone",
+		    "the interface was deleted; it is made again");
+		backend_renew(t->be, -ENODEV, "the interface was deleted");
+	}
 	t->blocked = false;
 	for (i = 0; i < t->count; i++)
 		watch_free(ptr_take(t->queues[i].watch));
@@ -98,54 +103,51 @@ set_gone(struct tap *t)
 /* --- frames from the kernel
  * --------------------------------------------------- */
 
-/* The frame in buf to the lane. False: there is no room. */
+/* Room for whatever comes next, metadata before it. False: there is none. */
 static bool
-deliver(struct tap *t, uint32_t len, const struct frame_meta *m)
+make_room(struct tap *t, uint8_t **room)
 {
-	uint8_t *room;
+	/* Which metadata it will be makes no difference to the room. */
+	static const struct frame_meta some = {.flags = META_DATA_VALID};
 
-	t->held = backend_reserve_meta(t->be, len, m, &room) == 0;
-	if (t->held) {
-		t->held_len = len;
-		t->held_meta = *m;
-		return false;
-	}
-	memcpy(room, t->buf, len);
-	backend_commit_meta(t->be, len, m);
-	return true;
+	t->held =
+	    backend_reserve_meta(t->be, FRAME_BYTES_MAX, &some, room) == 0;
+	return !t->held;
 }
 
-/* What readv gave: a frame for the lane, or counted. False: stop reading. */
-static bool
-take(struct tap *t, const struct virtio_net_hdr *h, size_t got)
+/* What readv has put into that room: a frame for the lane, or counted. */
+static void
+take(struct tap *t, const struct virtio_net_hdr *h, uint8_t *at, size_t got)
 {
-	size_t head = t->header ? sizeof *h : 0;
-	uint32_t len = (uint32_t)(got - head);
-	struct frame_meta m = {0};
+	struct frame_meta m;
+	uint8_t *room;
+	uint32_t len;
+	int rc = tap_judge(t->header ? h : NULL, at, got, &len, &m);
 
-	if (got < head || len < FRAME_BYTES_MIN || len > FRAME_BYTES_MAX) {
-		backend_count(t->be, BC_IN_DROP_SIZE, 1);
-		return true;
+	if (rc < 0) {
+		backend_count(
+		    t->be, rc == -EMSGSIZE ? BC_IN_DROP_SIZE : BC_IN_ERRORS, 1);
+		return;
 	}
-	if (t->header && tap_meta(h, len, &m) < 0) {
-		backend_count(t->be, BC_IN_ERRORS, 1);
-		return true;
+	/* Without metadata it moves to where that would be: those are short,
+	 * and there is less to find room for than before. */
+	if (frame_meta_is_zero(&m)) {
+		BUG_ON(backend_reserve(t->be, len, &room) == 0);
+		memmove(room, at, len);
 	}
-	if (len < WIRE_BYTES_MIN) {
-		memset(t->buf + len, 0, WIRE_BYTES_MIN - len);
-		len = WIRE_BYTES_MIN;
-	}
-	return deliver(t, len, &m);
+	backend_commit_meta(t->be, len, &m);
 }
 
 static ssize_t
-read_one(struct tap *t, int fd, struct virtio_net_hdr *h)
+read_one(struct tap *t, int fd, struct virtio_net_hdr *h, uint8_t *room)
 {
 	/* One byte more than a frame may have: too long is seen. */
-	struct iovec piece[2] = {{h, sizeof *h}, {t->buf, FRAME_BYTES_MAX + 1}};
+	uint8_t spare;
+	struct iovec piece[3] = {
+	    {h, sizeof *h}, {room, FRAME_BYTES_MAX}, {&spare, 1}};
 
 	return sys_result(
-	    t->header ? readv(fd, piece, 2) : readv(fd, piece + 1, 1));
+	    t->header ? readv(fd, piece, 3) : readv(fd, piece + 1, 2));
 }
 
 /* How many frames the queue had, up to a turn's worth. */
@@ -154,11 +156,12 @@ read_queue(struct tap_queue *q)
 {
 	struct tap *t = q->tap;
 	struct virtio_net_hdr h;
+	uint8_t *room;
 	unsigned n;
 	ssize_t got;
 
-	for (n = 0; n < TURN_FRAMES && !t->held; n++) {
-		got = read_one(t, q->fd, &h);
+	for (n = 0; n < TURN_FRAMES && make_room(t, &room); n++) {
+		got = read_one(t, q->fd, &h, room);
 		if (got == -EAGAIN || got == -EINTR)
 			break;
 		if (got == -EBADFD || got == -ENODEV || got == 0) {
@@ -169,8 +172,7 @@ read_queue(struct tap_queue *q)
 			backend_count(t->be, BC_IN_ERRORS, 1);
 			break;
 		}
-		if (!take(t, &h, (size_t)got))
-			break;
+		take(t, &h, room, (size_t)got);
 	}
 	if (n > 0) {
 		backend_flush(t->be);
@@ -206,8 +208,7 @@ tap_room(void *self)
 
 	if (!t->held)
 		return;
-	(void)deliver(t, t->held_len, &t->held_meta);
-	backend_flush(t->be);
+	t->held = false;
 	watch_wanted(t);
 }
 
@@ -353,11 +354,10 @@ tap_open(struct tap *t, struct backend *be, uint32_t poll_us, struct err *err)
 		return err_set(err, -EBADF, "there is no tap");
 	if (t->header)
 		backend_takes(be, kernel_takes(t->queues[0].fd));
-	t->buf = malloc(FRAME_BYTES_MAX + 1);
 	t->poll_ns = (uint64_t)poll_us * 1000;
 	if (poll_us > 0)
 		t->poll = again_new(backend_loop(be), poll_turn, t);
-	if (!t->buf || (poll_us > 0 && !t->poll))
+	if (poll_us > 0 && !t->poll)
 		return err_set(err, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -391,5 +391,4 @@ tap_close(void *self)
 		fd_close(&t->queues[i].fd);
 	}
 	again_free(ptr_take(t->poll));
-	free(ptr_take(t->buf));
 }

@@ -24,15 +24,13 @@ struct tap {
 	struct backend *be; /* borrowed */
 	struct tap_queue queues[TAP_QUEUES_MAX];
 	unsigned count;
-	uint8_t *buf; /* owned: one frame from the kernel */
 	char name[16];
 	bool header;  /* each frame has a struct virtio_net_hdr */
-	bool held;    /* the frame in buf waits for room */
+	bool held;    /* there is no room for frames from the kernel */
 	bool blocked; /* a queue takes no more for now */
 	bool gone;    /* the interface was deleted */
+	bool remade;  /* ... the launcher can make another */
 	bool down;    /* the interface refuses frames, as far as we know */
-	uint32_t held_len;
-	struct frame_meta held_meta;
 	/* poll-us: look for frames without being woken */
 	struct again *poll; /* owned, or NULL: off */
 	uint64_t poll_ns, last_ns;
@@ -64,6 +62,16 @@ void tap_close(void *self);
  */
 int tap_meta(
     const struct virtio_net_hdr *h, uint32_t len, struct frame_meta *out);
+
+/*
+ * tap_judge - what one read of a tap has given: `got` bytes, the header `h`
+ * (NULL: the tap has none) and then the frame in `buf`, which has room for
+ * FRAME_BYTES_MAX. A frame shorter than on a wire is filled up with zeros.
+ * 0 with *len and *meta; -EMSGSIZE: no frame is so short or so long; -EINVAL:
+ * the header is of no frame.
+ */
+int tap_judge(const struct virtio_net_hdr *h, uint8_t *buf, size_t got,
+    uint32_t *len, struct frame_meta *meta);
 
 /* tap_header - the other way; `m` is valid for the frame. */
 void tap_header(const struct frame_meta *m, const struct frame *f,

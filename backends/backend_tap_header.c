@@ -20,6 +20,8 @@
 #define IP4_BYTES 20u
 #define IP6_BYTES 40u
 #define PORTS     4u
+/* Least frame that the lane gets from us (IEEE 802.3, without the FCS). */
+#define WIRE_BYTES_MIN 60u
 
 int
 tap_meta(const struct virtio_net_hdr *h, uint32_t len, struct frame_meta *out)
@@ -39,10 +41,31 @@ tap_meta(const struct virtio_net_hdr *h, uint32_t len, struct frame_meta *out)
 	return frame_meta_valid(out, len) ? 0 : -EINVAL;
 }
 
+int
+tap_judge(const struct virtio_net_hdr *h, uint8_t *buf, size_t got,
+    uint32_t *len, struct frame_meta *meta)
+{
+	size_t head = h == NULL ? 0 : sizeof *h;
+
+	*meta = (struct frame_meta){0};
+	if (got < head + FRAME_BYTES_MIN || got > head + FRAME_BYTES_MAX)
+		return -EMSGSIZE;
+	*len = (uint32_t)(got - head);
+	if (h != NULL && tap_meta(h, *len, meta) < 0)
+		return -EINVAL;
+	if (*len < WIRE_BYTES_MIN) {
+		memset(buf + *len, 0, WIRE_BYTES_MIN - *len);
+		*len = WIRE_BYTES_MIN;
+	}
+	return 0;
+}
+
 void
 tap_header(const struct frame_meta *m, const struct frame *f,
     struct virtio_net_hdr *out)
 {
+	uint32_t reach;
+
 	memset(out, 0, sizeof *out);
 	out->flags = m->flags;
 	if ((m->flags & META_NEEDS_CSUM) != 0) {
@@ -54,9 +77,10 @@ tap_header(const struct frame_meta *m, const struct frame *f,
 	out->gso_type = m->gso_type;
 	out->gso_size = m->gso_size;
 	/* A hint, but the kernel wants one that reaches the checksum. */
-	out->hdr_len = (uint16_t)(m->csum_start + m->csum_offset + 2);
-	if (out->hdr_len > f->len)
-		out->hdr_len = (uint16_t)f->len;
+	reach = (uint32_t)m->csum_start + m->csum_offset + 2;
+	if (reach > f->len)
+		reach = f->len;
+	out->hdr_len = (uint16_t)(reach < UINT16_MAX ? reach : UINT16_MAX);
 }
 
 /* FNV-1a, and its upper bits brought down: few queues use the lowest. */

@@ -502,11 +502,12 @@ closed(void *self, const char *why)
 
 void
 vhost_dev_init(struct vhost_dev *d, struct loop *l,
-    const struct vhost_dev_ops *ops, void *self)
+    const struct vhost_dev_ops *ops, struct virtq_mark *marks, void *self)
 {
 	BUG_ON(ops->queues > VHOST_QUEUES_MAX);
 	memset(d, 0, sizeof *d);
 	d->loop = l;
+	d->marks = marks;
 	d->ops = ops;
 	d->self = self;
 	d->request_fd = -1;

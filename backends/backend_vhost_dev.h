@@ -37,6 +37,7 @@ struct vhost_queue {
 	bool enabled; /* that, or implied (no bit 30) */
 	bool started; /* a kick descriptor (or "none") was given */
 	uint32_t size, base;
+	uint32_t told;              /* base as the front-end knows it */
 	uint64_t desc, avail, used; /* uva, as set */
 	bool has_addr;
 	int kick, call, err;      /* owned; -1 = none */
@@ -100,12 +101,16 @@ struct vhost_dev {
 	uint8_t status;
 	int request_fd; /* owned: BACKEND_REQ channel; -1 */
 	struct vhost_queue queue[VHOST_QUEUES_MAX];
-	uint64_t life; /* of connections: has it ended meanwhile? */
+	struct virtq_mark *marks; /* borrowed: one for each queue */
+	uint64_t life;            /* of connections: has it ended meanwhile? */
 };
 
-/* vhost_dev_init - no front-end yet. */
+/*
+ * vhost_dev_init - no front-end yet.
+ *   marks  VHOST_QUEUES_MAX of them, zeroed or those of a process that died
+ */
 void vhost_dev_init(struct vhost_dev *d, struct loop *l,
-    const struct vhost_dev_ops *ops, void *self);
+    const struct vhost_dev_ops *ops, struct virtq_mark *marks, void *self);
 void vhost_dev_fini(struct vhost_dev *d);
 
 /* vhost_dev_connect - a front-end is here; takes fd. 0 or -ENOMEM. */

@@ -23,6 +23,8 @@
  */
 #include "backends/backend_vhost_net_state.h"
 
+#include "backends/backend_pace.h"
+
 #include "proto/log.h"
 #include "proto/loop.h"
 #include "proto/sys.h"
@@ -45,9 +47,6 @@
 
 /* Frames from the back-end in one turn of the loop. */
 #define TURN_FRAMES 256u
-/* As in backend_rings.c: look again for so long; a slow yield ends it. */
-#define SPIN_NS      50000u
-#define CONTENDED_NS 8000u
 
 #define WANTED                                                                 \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) |              \
@@ -224,21 +223,6 @@ net_fault(struct vhost_net *n, const struct net_queue *q)
 	return -EPROTO;
 }
 
-/* Look again soon, rather than have calls? */
-static bool
-may_spin(struct vhost_net *n)
-{
-	uint64_t now = sys_mono_ns(), before = n->looked_ns;
-
-	n->looked_ns = 0;
-	if (now - n->frames_ns >= SPIN_NS)
-		return false;
-	if (before != 0 && now - before >= CONTENDED_NS)
-		return false;
-	n->looked_ns = now;
-	return true;
-}
-
 /* No frame is there: look again soon, or sleep until the call. */
 static void
 rest(struct vhost_net *n)
@@ -246,7 +230,7 @@ rest(struct vhost_net *n)
 	bool there = false;
 	unsigned i;
 
-	if (may_spin(n)) {
+	if (pace_may_spin(&n->looked_ns, n->frames_ns, 0)) {
 		net_soon(n);
 		(void)sched_yield();
 		return;

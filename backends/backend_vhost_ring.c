@@ -248,6 +248,8 @@ enter(struct vhost_queue *vq, enum vhost_queue_mode mode)
 	    .avail = vq->avail,
 	    .used = vq->used,
 	    .base = vq->base,
+	    .told = vq->told,
+	    .mark = &d->marks[vq->index],
 	    .packed = vhost_dev_has(d, VIRTIO_F_RING_PACKED),
 	    .event_idx = vhost_dev_has(d, VIRTIO_RING_F_EVENT_IDX),
 	    .indirect = vhost_dev_has(d, VIRTIO_RING_F_INDIRECT_DESC),
@@ -452,7 +454,7 @@ vhost_ring_base(struct vhost_dev *d, struct vhost_msg *m, struct err *e)
 	if (!vq)
 		return -EINVAL;
 	leave(vq);
-	vq->base = m->payload.state.num;
+	vq->base = vq->told = m->payload.state.num;
 	(void)settle(vq);
 	return 0;
 }
@@ -468,7 +470,7 @@ vhost_ring_get_base(struct vhost_dev *d, struct vhost_msg *m, struct err *e)
 	leave(vq);
 	kick_drop(vq);
 	reply.state.index = vq->index;
-	reply.state.num = vq->base;
+	reply.state.num = vq->told = vq->base;
 	/* `leave` told our user, who may have sent the front-end away. */
 	return d->conn ? vhost_reply(d->conn, m->request, &reply, 8) : 0;
 }

@@ -63,6 +63,8 @@ virtq_stop(struct virtq *q)
 {
 	uint32_t base = virtq_base(q);
 
+	if (q->memory && q->packed)
+		virtq_packed_stop(q);
 	*q = (struct virtq){0};
 	return base;
 }
@@ -193,6 +195,9 @@ void
 virtq_push(struct virtq *q, uint16_t id, uint16_t slots, uint32_t written)
 {
 	BUG_ON(slots == 0 || slots > q->in_flight);
+	/* Whether to interrupt is decided with the last ones. */
+	if (q->batch == VIRTQ_BATCH && virtq_flush(q))
+		q->notify_always = true;
 	q->in_flight -= slots;
 	if (q->packed)
 		virtq_packed_push(q, id, slots, written);

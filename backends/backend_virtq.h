@@ -40,13 +40,36 @@ struct virtq_chain {
 	struct virtq_segment segment[VIRTQ_SEGMENTS_MAX];
 };
 
+/* Chains that may be pushed before a flush; more are flushed in between. */
+#define VIRTQ_BATCH 256u
+
+/*
+ * What a queue leaves to the process that follows when this one dies. A split
+ * ring says itself how far it was used; a packed one does not, and its
+ * front-end does not know. In memory that outlives us; whoever is next believes
+ * nothing of it (backend_virtq_packed.c). Zeroed: it says nothing.
+ */
+struct virtq_mark {
+	uint64_t desc; /* of what ring, */
+	uint32_t size;
+	uint32_t told;   /* and what its front-end said or heard last */
+	uint64_t places; /* 0: nothing */
+	/* The last batch, to be written again. */
+	struct virtq_mark_used {
+		uint64_t word;
+		uint32_t at;
+	} used[VIRTQ_BATCH];
+};
+
 /* What a queue is made from; addresses are the front-end's (uva). */
 struct virtq_config {
 	uint32_t size; /* 1..VIRTQ_SIZE_MAX; split: a power of two */
 	uint64_t desc, avail, used; /* packed: ring, driver area, device area */
 	uint32_t base; /* as SET_VRING_BASE: split 16 bits; packed 0x80008000
 			* or 0x8000 form; any value is accepted */
+	uint32_t told; /* the base that the front-end knows */
 	bool packed, event_idx, indirect;
+	struct virtq_mark *mark; /* packed: borrowed while it runs */
 };
 
 /* Zeroed = stopped. Borrows the memory while it runs. */
@@ -67,10 +90,11 @@ struct virtq {
 	uint16_t next_used;    /* written by us, not all published */
 	uint16_t flushed_used; /* published */
 	bool avail_wrap, used_wrap, flushed_wrap; /* packed */
-	uint64_t pending;   /* packed: len, id, flags of the first unflushed */
-	uint32_t in_flight; /* ring entries popped and not pushed */
-	uint32_t unflushed; /* ring entries pushed and not flushed */
-	const char *why;    /* broken: a few words */
+	struct virtq_mark *mark; /* packed: has what is not flushed */
+	uint32_t batch;          /* ... of so many chains */
+	uint32_t in_flight;      /* ring entries popped and not pushed */
+	uint32_t unflushed;      /* ring entries pushed and not flushed */
+	const char *why;         /* broken: a few words */
 };
 
 /*
@@ -80,7 +104,8 @@ struct virtq {
  * in the ring says it, which the driver sees too and which a predecessor that
  * died kept up to date; only if the avail index is impossible behind it, base
  * does. Packed: base says it (its used half if it has one, else its lower
- * half).
+ * half); or the mark, if it is of this ring and the front-end knows nothing
+ * newer than the process that died.
  */
 int virtq_start(struct virtq *q, const struct guest_memory *m,
     const struct virtq_config *c);

@@ -125,6 +125,7 @@ bool virtq_split_arm(struct virtq *q);
 void virtq_split_disarm(struct virtq *q);
 
 int virtq_packed_start(struct virtq *q, const struct virtq_config *c);
+void virtq_packed_stop(struct virtq *q);
 int virtq_packed_pop(struct virtq *q, struct virtq_chain *chain);
 void virtq_packed_unpop(struct virtq *q, uint32_t slots);
 void virtq_packed_push(

@@ -18,6 +18,7 @@ bridge_open(
 	struct tap *t = self;
 	int rc = tap_open(t, be, 0, err);
 
+	t->remade = true;
 	if (rc == 0)
 		backend_info(be, "helper=%s,br=%s,ifname=%s",
 		    o->helper ? o->helper : "default", o->br ? o->br : "br0",

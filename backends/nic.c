@@ -20,7 +20,9 @@
  * nic_frames. When the guest has no buffers for them its next kick counts.
  */
 #include "backends/backend_nic.h"
+#include "backends/backend_pace.h"
 
+#include "proto/launch.h"
 #include "proto/loop.h"
 #include "proto/sys.h"
 
@@ -28,18 +30,13 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "gen/types.h"
-
-/* As in backend_rings.c: looking at empty queues for longer costs more than
- * sleeping; a yield that takes so long has let others run. */
-#define SPIN_NS      50000u
-#define CONTENDED_NS 8000u
-#define GAP_NS_MAX   1000000u
 
 #define MTU_LEAST 68u
 
@@ -50,34 +47,6 @@ nic_again(struct nic *n)
 {
 	if (n->again)
 		again_set(n->again, true);
-}
-
-static void
-note_frames(struct nic_pace *p)
-{
-	uint64_t now = sys_mono_ns(), gap = now - p->frames_ns;
-
-	if (gap > GAP_NS_MAX)
-		gap = GAP_NS_MAX;
-	p->gap_ns += gap / 8;
-	p->gap_ns -= p->gap_ns / 8;
-	p->frames_ns = now;
-	p->looked_ns = 0;
-}
-
-/* Is looking again soon better than sleeping? */
-static bool
-may_spin(struct nic_pace *p)
-{
-	uint64_t now = sys_mono_ns(), before = p->looked_ns;
-
-	p->looked_ns = 0;
-	if (p->gap_ns >= SPIN_NS || now - p->frames_ns >= SPIN_NS)
-		return false;
-	if (before != 0 && now - before >= CONTENDED_NS)
-		return false;
-	p->looked_ns = now;
-	return true;
 }
 
 /* Ask for kicks; false: there is something already. */
@@ -114,7 +83,8 @@ may_sleep(struct nic *n)
 		return false;
 	if (nic_tx_waits(n) || n->tx_count == 0)
 		return true;
-	if (may_spin(&n->pace)) {
+	if (pace_may_spin(
+		&n->pace.looked_ns, n->pace.frames_ns, n->pace.gap_ns)) {
 		(void)sched_yield();
 		return false;
 	}
@@ -134,8 +104,10 @@ take_turn(struct nic *n)
 		nic_ctrl_serve(n);
 	disarm(n);
 	busy = nic_tx_turn(n);
-	if (busy)
-		note_frames(&n->pace);
+	if (busy) {
+		pace_frames(&n->pace.frames_ns, &n->pace.gap_ns);
+		n->pace.looked_ns = 0;
+	}
 	again_set(n->again, busy || !may_sleep(n));
 }
 
@@ -143,6 +115,17 @@ static void
 again_ready(void *self)
 {
 	take_turn(self);
+}
+
+/* The guest has waited for its interrupt long enough. */
+static void
+owed_expired(void *self)
+{
+	struct nic *n = self;
+	unsigned i;
+
+	for (i = 0; i < n->ctrl.config.pairs; i++)
+		nic_queue_call(n->tx[i]);
 }
 
 /* The frame at the front has waited for long. */
@@ -310,6 +293,24 @@ make_queues(struct nic *n)
 	return 0;
 }
 
+/* The memory that our slot keeps when we die. */
+static int
+find_kept(struct nic *n, struct err *err)
+{
+	int fd = backend_resource(n->be, RESOURCE_MEMORY), rc = -EBADF;
+	void *at = NULL;
+
+	_Static_assert(sizeof *n->kept <= LAUNCH_MEMORY_BYTES, "it fits");
+	if (fd >= 0)
+		rc = sys_map(fd, LAUNCH_MEMORY_BYTES, true, &at);
+	fd_close(&fd);
+	n->kept = at;
+	if (rc < 0)
+		return err_set(
+		    err, rc, "the kept memory: %s", strerrordesc_np(-rc));
+	return 0;
+}
+
 static int
 nic_open(void *self, struct backend *be, const void *options, struct err *err)
 {
@@ -327,11 +328,15 @@ nic_open(void *self, struct backend *be, const void *options, struct err *err)
 	net_ctrl_init(&n->ctrl, &config);
 	n->ctrl.link_up = backend_link_up(be);
 	offer(n);
-	vhost_dev_init(&n->dev, l, &n->ops, n);
+	rc = find_kept(n, err);
+	if (rc < 0)
+		return rc;
+	vhost_dev_init(&n->dev, l, &n->ops, n->kept->mark, n);
 	n->head_bytes = net_ctrl_header_bytes(&n->ctrl);
 	n->stuck = timer_new(l, stuck_expired, n);
+	n->owed = timer_new(l, owed_expired, n);
 	n->again = again_new(l, again_ready, n);
-	if (!n->stuck || !n->again || make_queues(n) < 0)
+	if (!n->stuck || !n->owed || !n->again || make_queues(n) < 0)
 		return err_set(err, -ENOMEM, "out of memory or descriptors");
 	return nic_peer_open(n, err);
 }
@@ -386,9 +391,11 @@ nic_close(void *self)
 	unsigned i;
 
 	vhost_dev_fini(&n->dev);
+	sys_unmap(ptr_take(n->kept), LAUNCH_MEMORY_BYTES);
 	nic_peer_close(n);
 	again_free(ptr_take(n->again));
 	timer_free(ptr_take(n->stuck));
+	timer_free(ptr_take(n->owed));
 	for (i = 0; i < NET_PAIRS_MAX; i++) {
 		free(ptr_take(n->rx[i]));
 		free(ptr_take(n->tx[i]));
@@ -401,6 +408,7 @@ static const struct sysrule nic_rules[] = {
     SYS_IF(getsockopt, "chardev: did it connect?",
 	{1, ARG_EQ, 0xffffffff, SOL_SOCKET}, {2, ARG_EQ, 0xffffffff, SO_ERROR}),
     SYS(getpeername, "chardev: is there a front-end?"),
+    SYS(shutdown, "a connection that a dead process had"),
 };
 
 const struct backend_type backend_type = {

@@ -141,16 +141,17 @@ open_fd(struct sock *s, struct err *err)
 static int
 open_mcast(struct sock *s, struct err *err)
 {
-	int fd = backend_resource(s->be, RESOURCE_MCAST), rc;
-	struct addr group;
+	int fd = backend_resource(s->be, RESOURCE_MCAST);
+	struct addr group = {.len = sizeof group.un};
 
-	rc = addr_parse(s->opts->mcast, &group, err);
-	if (rc < 0) {
-		fd_close(&fd);
-		return rc;
-	}
 	if (fd < 0)
 		return err_set(err, -EBADF, "the multicast socket is missing");
+	/* It is bound to the group, which the option may give by name. */
+	if (getsockname(fd, &group.sa, &group.len) < 0 ||
+	    group.sa.sa_family != AF_INET) {
+		fd_close(&fd);
+		return err_set(err, -EBADF, "the multicast socket is unbound");
+	}
 	backend_info(s->be, "socket: mcast=%s", s->opts->mcast);
 	return open_dgram(s, fd, &group, err);
 }

@@ -27,6 +27,7 @@ tap_type_open(
 
 	if (rc < 0)
 		return rc;
+	t->remade = !o->fd && !o->fds;
 	/* As QEMU has it, but that the interface's name is always told. */
 	if (o->helper)
 		backend_info(be, "helper=%s,ifname=%s", o->helper, t->name);

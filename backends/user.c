@@ -18,6 +18,9 @@
  * it when TCP or UDP sessions exist; listeners of hostfwd alone, or nothing,
  * need no clock, so an idle network sleeps. The library's idea of the time is
  * then old and is renewed before a frame is given to it.
+ * Large frames: libslirp takes a TCP segment of any length, as long as it is
+ * complete (backend_takes_long), and what it sends in small ones is put
+ * together (backend_user_merge.c).
  * guestfwd: libslirp would start a program with one end of a socket pair. The
  * function that it calls for that is ours (see the end of the file): it starts
  * nothing and relays the socket to the rule's address.
@@ -25,6 +28,7 @@
 #include "backends/backend.h"
 #include "backends/backend_pollset.h"
 #include "backends/backend_relay.h"
+#include "backends/backend_user_out.h"
 #include "backends/backend_user_plan.h"
 #include "proto/log.h"
 #include "proto/loop.h"
@@ -49,10 +53,8 @@
 #define QUIET_NS (60000 * MS_NS)
 /* What slirp_pollfds_fill says when it waits for sessions; more is "idle". */
 #define TICK_MS_SESSIONS 500u
-/* IEEE 802.3's least frame without its check sequence. */
-#define FRAME_BYTES_PADDED 60u
-#define EVENTS_PER_TURN    128
-#define FILES_MAX          65536u
+#define EVENTS_PER_TURN  128
+#define FILES_MAX        65536u
 
 struct user {
 	struct backend *be;                     /* borrowed */
@@ -62,11 +64,11 @@ struct user {
 	struct timer *tick;      /* owned: libslirp wants to be called */
 	struct pollset set;      /* what libslirp waits for */
 	struct watch *set_watch; /* owned */
-	bool held;               /* the ring to the lane is full */
 	uint64_t active_ns;      /* the last frame or event */
 	uint64_t clock_ns;       /* when libslirp last looked at the clock */
 	const char **search;     /* owned; its strings are the options' */
 	struct relay_set relays;
+	struct user_out out;            /* frames for the lane */
 	uint8_t frame[FRAME_BYTES_MAX]; /* the guest's, private */
 };
 
@@ -88,21 +90,8 @@ static ssize_t
 to_lane(const void *buf, size_t len, void *opaque)
 {
 	struct user *u = opaque;
-	size_t padded = len < FRAME_BYTES_PADDED ? FRAME_BYTES_PADDED : len;
-	uint8_t *room;
 
-	if (len > FRAME_BYTES_MAX) {
-		backend_count(u->be, BC_IN_DROP_SIZE, 1);
-		return (ssize_t)len;
-	}
-	if (backend_reserve(u->be, (uint32_t)padded, &room) == 0) {
-		u->held = true;
-		backend_count(u->be, BC_IN_DROP_FULL, 1);
-		return (ssize_t)len;
-	}
-	memcpy(room, buf, len);
-	memset(room + len, 0, padded - len);
-	backend_commit(u->be, (uint32_t)padded);
+	user_out_add(&u->out, buf, len);
 	return (ssize_t)len;
 }
 
@@ -271,11 +260,11 @@ user_flush(struct user *u)
 {
 	uint32_t wait_ms = UINT32_MAX;
 
-	backend_flush(u->be);
+	user_out_flush(&u->out);
 	pollset_begin(&u->set);
 	slirp_pollfds_fill(u->slirp, &wait_ms, add_wanted, u);
 	pollset_end(&u->set);
-	watch_set(u->set_watch, u->held ? 0 : WATCH_READ);
+	watch_set(u->set_watch, u->out.full ? 0 : WATCH_READ);
 	set_tick(u, wait_ms);
 }
 
@@ -307,8 +296,8 @@ set_ready(void *self, unsigned events)
 	uint8_t *room;
 
 	(void)events;
-	u->held = backend_reserve(u->be, FRAME_BYTES_MAX, &room) == 0;
-	if (u->held) {
+	u->out.full = backend_reserve(u->be, FRAME_BYTES_MAX, &room) == 0;
+	if (u->out.full) {
 		watch_set(u->set_watch, 0);
 		return;
 	}
@@ -323,7 +312,7 @@ user_room(void *self)
 {
 	struct user *u = self;
 
-	u->held = false;
+	u->out.full = false;
 	watch_set(u->set_watch, WATCH_READ);
 }
 
@@ -460,7 +449,7 @@ user_open(void *self, struct backend *be, const void *options, struct err *err)
 	char net[INET_ADDRSTRLEN];
 	int rc;
 
-	u->be = be;
+	u->be = u->out.be = be;
 	u->opts = options;
 	u->set.epoll = -1;
 	only = u;
@@ -474,6 +463,7 @@ user_open(void *self, struct backend *be, const void *options, struct err *err)
 	rc = open_rules(u, err);
 	if (rc < 0)
 		return rc;
+	backend_takes_long(be);
 	backend_info(be, "net=%s,restrict=%s",
 	    inet_ntop(AF_INET, &u->plan.net, net, sizeof net),
 	    u->plan.restricted ? "on" : "off");

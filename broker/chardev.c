@@ -16,12 +16,16 @@
 #include "broker/qmp.h"
 #include "gen/commands.h"
 #include "proto/log.h"
+#include "proto/loop.h"
 #include "proto/sys.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* As with netdevs: a launcher that is stuck must not hold a client. */
+#define ANSWER_DUE_NS UINT64_C(10000000000)
 
 /* --- records --- */
 
@@ -40,6 +44,7 @@ chardev_free(struct chardev *ch)
 {
 	TAILQ_REMOVE(&ch->all->list, ch, entry);
 	launch_forget(ch->all->launch, ch->ask);
+	timer_free(ch->due);
 	fd_close_foreign(&ch->fd);
 	free(ch);
 }
@@ -65,9 +70,11 @@ chardev_find(const struct chardevs *all, const char *id)
 }
 
 void
-chardevs_init(struct chardevs *all, struct launch_client *launch)
+chardevs_init(
+    struct chardevs *all, struct loop *l, struct launch_client *launch)
 {
 	TAILQ_INIT(&all->list);
+	all->loop = l;
 	all->launch = launch;
 }
 
@@ -122,12 +129,36 @@ release(struct chardev *ch)
 	struct launch_msg m = {.type = LAUNCH_RELEASE, .slot = ch->slot};
 
 	ch->state = CHARDEV_RELEASING;
+	timer_set_ns(ch->due, ANSWER_DUE_NS);
 	ch->ask = launch_ask(ch->all->launch, &m, -1, released, ch);
 	if (ch->ask != 0)
 		return;
 	/* The launcher keeps it, so nobody else may have the slot. */
 	slot_lose(ch->all->launch, ch->slot);
 	finish(ch, ch->error.text[0] != '\0' ? &ch->error : NULL);
+}
+
+/* The launcher does not answer. */
+static void
+answer_late(void *self)
+{
+	struct chardev *ch = self;
+	bool opening = ch->state == CHARDEV_OPENING;
+
+	launch_forget(ch->all->launch, ch->ask);
+	ch->ask = 0;
+	if (ch->error.text[0] == '\0')
+		(void)err_set(&ch->error, -ETIMEDOUT,
+		    "%s chardev '%s': the launcher does not answer",
+		    opening ? "Failed to add" : "Failed to remove", ch->id);
+	log_event(LOG_WARN, "chardev.late", "id=%s slot=%u opening=%d", ch->id,
+	    ch->slot, opening);
+	if (opening) {
+		release(ch);
+		return;
+	}
+	slot_lose(ch->all->launch, ch->slot);
+	finish(ch, &ch->error);
 }
 
 void
@@ -181,6 +212,7 @@ opened(void *self, const struct launch_msg *m, int *fds)
 
 	(void)fds;
 	ch->ask = 0;
+	timer_stop(ch->due);
 	if (error != 0 && !(patient && launch_may_come_later(error))) {
 		explain(ch, &m->result);
 		release(ch);
@@ -205,6 +237,7 @@ open_it(struct chardev *ch, struct err *e)
 		    e, -ENOSPC, "there is no room for another chardev");
 	m.slot = ch->slot;
 	m.open = ch->open;
+	timer_set_ns(ch->due, ANSWER_DUE_NS);
 	ch->ask = launch_ask(
 	    launch, &m, ch->fd < 0 ? -1 : fd_take(&ch->fd), opened, ch);
 	if (ch->ask != 0)
@@ -245,7 +278,10 @@ make(struct core *c, const struct chardev_add_args *args, struct err *e)
 	ch->fd = -1;
 	(void)snprintf(ch->id, sizeof ch->id, "%s", args->id);
 	TAILQ_INSERT_TAIL(&c->chardevs.list, ch, entry);
-	rc = chardev_check(ch, &args->backend, c->netdevs.start_phase, &why);
+	ch->due = timer_new(ch->all->loop, answer_late, ch);
+	rc = ch->due ? chardev_check(
+			   ch, &args->backend, c->netdevs.start_phase, &why)
+		     : err_set(&why, -ENOMEM, "out of memory");
 	if (rc == 0)
 		rc = open_it(ch, &why);
 	if (rc == 0)

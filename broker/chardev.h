@@ -17,6 +17,8 @@
 #include <sys/queue.h>
 
 struct launch_client;
+struct loop;
+struct timer;
 struct chardevs;
 
 enum chardev_state { CHARDEV_OPENING, CHARDEV_THERE, CHARDEV_RELEASING };
@@ -35,20 +37,23 @@ struct chardev {
 	bool connected;        /* client: what the first user will get */
 	const char *user;      /* borrowed: the netdev that has it, or NULL */
 	uint32_t slot;
-	int fd;           /* owned: goes with the request, or -1 */
-	uint32_t ask;     /* request under way */
-	struct err error; /* why it could not be opened */
-	core_done done;   /* who waits for the request, or NULL */
-	void *done_self;  /* borrowed */
+	int fd;            /* owned: goes with the request, or -1 */
+	uint32_t ask;      /* request under way */
+	struct timer *due; /* owned: the launcher's time to answer it */
+	struct err error;  /* why it could not be opened */
+	core_done done;    /* who waits for the request, or NULL */
+	void *done_self;   /* borrowed */
 };
 
 /* Owns all records. */
 struct chardevs {
-	struct launch_client *launch; /* borrowed */
+	struct loop *loop; /* borrowed, as the next */
+	struct launch_client *launch;
 	TAILQ_HEAD(, chardev) list;
 };
 
-void chardevs_init(struct chardevs *all, struct launch_client *launch);
+void chardevs_init(
+    struct chardevs *all, struct loop *l, struct launch_client *launch);
 
 /* chardevs_fini - forget everything at once, for the end of the process. */
 void chardevs_fini(struct chardevs *all);

@@ -4,7 +4,7 @@
  * Runs in: the broker, until everything of the start is up.
  * Trusts: the operator, but not that the words are well-formed.
  * Specification: qemu-storage-daemon(1) for the order of options and the form
- *   of errors; qemu(1) for -netdev, -net, -qmp.
+ *   of errors; qemu(1) for -netdev, -net, -nic, -qmp.
  *
  * The start is a sequence of steps. Some wait for the core; step_done() then
  * goes on. A step that completes at once only clears `waiting`, so the depth
@@ -21,6 +21,7 @@
 #include "broker/monitor_commands.h"
 #include "broker/net_option.h"
 #include "broker/nic.h"
+#include "broker/nic_option.h"
 #include "broker/no_peer.h"
 #include "broker/option.h"
 #include "broker/qmp_option.h"
@@ -180,6 +181,20 @@ take_net(struct start *s, const char *arg)
 }
 
 static void
+take_nic(struct start *s, const char *arg)
+{
+	struct err e;
+
+	if (nic_option_asks_models(arg)) {
+		help_models(s);
+		return;
+	}
+	s->network = true;
+	if (nic_option_parse(&s->nets, arg, &e) < 0)
+		start_fail(s, e.text);
+}
+
+static void
 warn_short_form(void *self, const char *word, const char *instead)
 {
 	const struct start *s = self;
@@ -310,6 +325,9 @@ take_option(struct start *s)
 		break;
 	case OPTION_NET:
 		take_net(s, s->option.arg);
+		break;
+	case OPTION_NIC:
+		take_nic(s, s->option.arg);
 		break;
 	case OPTION_CHARDEV:
 		take_chardev(s, s->option.arg);

@@ -502,7 +502,8 @@ init(struct core *c, int launcher_fd)
 	if (!c->islands || !c->quit_due || query_init(c) < 0)
 		return -ENOMEM;
 	TAILQ_INIT(&c->netdevs.list);
-	chardevs_init(&c->chardevs, c->launch);
+	lookups_init(&c->netdevs.lookups, c->loop, c->launch);
+	chardevs_init(&c->chardevs, c->loop, c->launch);
 	c->netdevs.chardevs = &c->chardevs;
 	c->netdevs.loop = c->loop;
 	c->netdevs.launch = c->launch;
@@ -526,6 +527,7 @@ core_new(struct loop *l, int launcher_fd)
 	c->since_ns = sys_mono_ns();
 	TAILQ_INIT(&c->netdevs.list);
 	TAILQ_INIT(&c->chardevs.list);
+	TAILQ_INIT(&c->netdevs.lookups.list);
 	if (init(c, launcher_fd) < 0) {
 		core_free(c);
 		return NULL;
@@ -553,6 +555,7 @@ core_free(struct core *c)
 	if (!c)
 		return;
 	netdevs_fini(&c->netdevs);
+	lookups_fini(&c->netdevs.lookups);
 	chardevs_fini(&c->chardevs);
 	query_fini(c);
 	islands_free(c->islands);

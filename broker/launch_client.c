@@ -204,6 +204,25 @@ launch_forget(struct launch_client *c, uint32_t ask)
 		p->answer = NULL;
 }
 
+/* --- slots that were lost --- */
+
+static void
+nobody(void *self, const struct launch_result *r)
+{
+	(void)self;
+	(void)r;
+}
+
+static const struct slot_ops lost_ops = {nobody, nobody};
+
+/* Released at last, when nobody waited for it any more. */
+static void
+find_again(struct launch_client *c, uint32_t slot)
+{
+	if (slot > 0 && slot < LAUNCH_SLOTS && c->slots[slot].ops == &lost_ops)
+		slot_give(c, slot);
+}
+
 static int
 take_answer(struct launch_client *c, const struct launch_msg *m, int *fds)
 {
@@ -217,6 +236,8 @@ take_answer(struct launch_client *c, const struct launch_msg *m, int *fds)
 	c->pending_count--;
 	if (answer)
 		answer(p->self, m, fds);
+	else if (m->type == LAUNCH_RELEASED)
+		find_again(c, m->slot);
 	return 0;
 }
 
@@ -408,18 +429,9 @@ slot_give(struct launch_client *c, uint32_t slot)
 	c->slot_count--;
 }
 
-static void
-nobody(void *self, const struct launch_result *r)
-{
-	(void)self;
-	(void)r;
-}
-
 void
 slot_lose(struct launch_client *c, uint32_t slot)
 {
-	static const struct slot_ops lost_ops = {nobody, nobody};
-
 	c->slots[slot].ops = &lost_ops;
 	c->slots[slot].self = NULL;
 }

@@ -70,7 +70,8 @@ void launch_forget(struct launch_client *c, uint32_t ask);
  * slot_own - that slot, which the caller knows, tells `self` from now on.
  * slot_take - a free slot for the caller, or 0 when there is none.
  * slot_give - it is free again (after RELEASED), nothing is told any more.
- * slot_lose - the launcher does not let go of it: never use it again.
+ * slot_lose - the launcher does not let go of it: not used again before it
+ *   has, and its RELEASED was forgotten.
  * slot_epoch_next - number of the next life in this slot; never repeats.
  */
 uint32_t slot_take(

@@ -30,9 +30,10 @@ struct net_list {
 		unsigned next;
 	} hubs[NET_HUBS_MAX];
 	size_t hub_count;
+	unsigned cards; /* made by -nic */
 };
 
-/* net_list_clear - free the netdevs; port numbers go on. */
+/* net_list_clear - free the netdevs; the numbers in names go on. */
 void net_list_clear(struct net_list *l);
 
 /*

@@ -45,6 +45,8 @@
 /* Until the port is in a lane, which may have to be started again first. */
 #define ATTACH_DUE_NS  (20000 * MS)
 #define RELEASE_DUE_NS (10000 * MS)
+/* The same, of a slot whose process nobody waits for any more. */
+#define RELEASE_ABANDONED_NS (200 * MS)
 
 static void attach(struct life *nd);
 static void serve(struct life *nd);
@@ -54,6 +56,7 @@ static void fade(struct life *nd);
 static void kill_it(struct life *nd);
 static void abort_it(struct life *nd);
 static void bury(struct life *nd);
+static void abandon(struct life *nd);
 static void decide(struct life *nd);
 static void look_away(struct life *nd);
 static void wait_again(struct life *nd);
@@ -124,7 +127,7 @@ static const struct life_rule {
     {ND_DYING, EV_SPAWNED, ND_DYING, kill_it}, /* late answer */
     {ND_DYING, EV_REFUSED, ND_DEAD, bury},     /* late answer */
     {ND_DYING, EV_EXIT, ND_DEAD, bury},
-    {ND_DYING, EV_TIMER, ND_DEAD, bury}, /* stuck in the kernel: abandoned */
+    {ND_DYING, EV_TIMER, ND_DEAD, abandon},
     {ND_DYING, EV_AWAY, ND_DYING, NULL},
     {ND_DYING, EV_DEL, ND_DYING, NULL},
     {ND_DEAD, EV_AWAY, ND_DEAD, decide},
@@ -136,6 +139,7 @@ static const struct life_rule {
     {ND_BACKOFF, EV_RESUME, ND_OPENING, life_reopen},
     {ND_BACKOFF, EV_DEL, ND_RELEASING, release},
     {ND_HELD, EV_RESUME, ND_OPENING, life_reopen},
+    {ND_HELD, EV_EXIT, ND_OPENING, life_reopen}, /* one that was abandoned */
     {ND_HELD, EV_DEL, ND_RELEASING, release},
     {ND_RELEASING, EV_RELEASED, ND_GONE, vanish},
     {ND_RELEASING, EV_TIMER, ND_GONE, vanish},
@@ -396,12 +400,27 @@ bury(struct life *nd)
 	look_away(nd);
 }
 
+/*
+ * Killed, and still there: it hangs in the kernel, as on a card that was set
+ * down. The slot is in use for as long, so there is no next process before it
+ * has ended; who deletes the netdev does not wait.
+ */
+static void
+abandon(struct life *nd)
+{
+	nd->abandoned = true;
+	log_event(LOG_ERROR, "netdev.abandon", "id=%s epoch=%u", nd->options.id,
+	    nd->epoch);
+	text_clean(nd->fault, sizeof nd->fault, "it hangs in the kernel");
+	bury(nd);
+}
+
 static void
 decide(struct life *nd)
 {
 	if (!nd->wanted)
 		life_step(nd, EV_LEAVE);
-	else if (backoff_spent(&nd->backoff))
+	else if (nd->abandoned || backoff_spent(&nd->backoff))
 		life_step(nd, EV_HOLD);
 	else
 		life_step(nd, EV_AGAIN);
@@ -435,7 +454,8 @@ release(struct life *nd)
 {
 	struct launch_msg m = {.type = LAUNCH_RELEASE, .slot = nd->slot};
 
-	timer_set_ns(nd->timer, RELEASE_DUE_NS);
+	timer_set_ns(
+	    nd->timer, nd->abandoned ? RELEASE_ABANDONED_NS : RELEASE_DUE_NS);
 	nd->ask = launch_ask(nd->all->launch, &m, -1, released, nd);
 }
 

@@ -13,6 +13,7 @@
 #include "broker/control.h"
 #include "broker/core.h"
 #include "broker/graph.h"
+#include "broker/lookup.h"
 #include "broker/resources.h"
 #include "gen/backends.h"
 #include "proto/counter.h"
@@ -92,6 +93,7 @@ struct netdevs {
 	struct launch_client *launch;
 	struct islands *islands;
 	struct chardevs *chardevs; /* borrowed */
+	struct lookups lookups;
 	const struct netdevs_ops *ops;
 	void *self;
 	const char *run_dir;   /* borrowed; NULL: not known */
@@ -119,7 +121,8 @@ struct life {
 	bool served;    /* it has run: netdev_add is answered, or waits for */
 	bool wait_peer; /* ... the first peer */
 	bool attested, ready;
-	bool killed; /* by us; then `fault` says why */
+	bool killed;    /* by us; then `fault` says why */
+	bool abandoned; /* ... and not ended: it hangs in the kernel */
 	bool connected;
 	bool told_connected;     /* the last event about that said so */
 	bool returning;          /* has run before and does not now */
@@ -137,6 +140,7 @@ struct life {
 	uint32_t reconnect_seq; /* the question being worked on */
 	uint32_t reconnect_ask;
 	uint32_t reconnect_index;
+	int64_t reconnect_number;     /* ... of a switch's socket, -1: none */
 	struct launch_result process; /* as attested */
 	struct launch_result last;    /* how this one ended */
 	struct launch_result before;  /* how the one before it did */

@@ -149,7 +149,8 @@ fill(struct life *nd, const struct netdev *options, struct err *e)
 		rc = resources_check(&nd->options, e);
 	if (rc == 0)
 		rc = resources_plan(nd->type, &nd->options,
-		    nd->all->start_phase, nd->all->chardevs, &nd->resources, e);
+		    nd->all->start_phase, nd->all->chardevs, &nd->all->lookups,
+		    &nd->resources, e);
 	if (rc == 0 && resources_chardev(&nd->resources))
 		nd->wait_peer = resources_chardev(&nd->resources)->wait;
 	return rc;

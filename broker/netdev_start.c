@@ -7,6 +7,7 @@
  */
 #include "broker/chardev.h"
 #include "broker/launch_client.h"
+#include "broker/names.h"
 #include "broker/netdev.h"
 #include "broker/nic.h"
 #include "proto/chan.h"
@@ -20,28 +21,45 @@
 
 #define MS UINT64_C(1000000)
 
-/* The launcher opens nothing that blocks; this is for a launcher that hangs. */
-#define OPEN_DUE_NS (10000 * MS)
+/* The launcher opens nothing that blocks; this is for a launcher that hangs.
+ * A look-up of names has its own deadline before that. */
+#define OPEN_DUE_NS (LOOKUP_DUE_NS + 10000 * MS)
 /* From the spawn request to `hello`. */
 #define START_DUE_NS (10000 * MS)
+
+static const char too_busy[] = "the launcher is too busy";
+
+static int ask_open(struct life *nd, struct resource *r, bool again);
+
+/* One resource is done with: opened, or not to be had. */
+static void
+settle(struct life *nd)
+{
+	if (--nd->opening > 0)
+		return;
+	life_step(nd, nd->error.text[0] == '\0' ? EV_OPENED : EV_REFUSED);
+}
 
 static void
 opened(void *self, const struct launch_msg *m, int *fds)
 {
 	struct resource *r = self;
 	struct life *nd = r->owner;
+	bool stream = r->open.kind == RES_STREAM_CONNECT;
 
 	(void)fds;
 	r->ask = 0;
+	/* Its name may have an address that is better. */
+	if (m->result.error != 0 && names_next(r) &&
+	    ask_open(nd, r, stream) == 0)
+		return;
 	if (m->result.error == 0 ||
 	    (resource_reconnects(r) && launch_may_come_later(m->result.error)))
 		r->granted = true;
 	else if (nd->error.text[0] == '\0')
 		(void)err_set(
 		    &nd->error, m->result.error, "%s", launch_why(&m->result));
-	if (--nd->opening > 0)
-		return;
-	life_step(nd, nd->error.text[0] == '\0' ? EV_OPENED : EV_REFUSED);
+	settle(nd);
 }
 
 /* 0, or -ENOBUFS when the launcher has too much to answer already. */
@@ -52,10 +70,40 @@ ask_open(struct life *nd, struct resource *r, bool again)
 
 	m.open = r->open;
 	m.open.again = again;
-	r->owner = nd;
 	r->ask = launch_ask(
 	    nd->all->launch, &m, r->fd < 0 ? -1 : fd_take(&r->fd), opened, r);
 	return r->ask == 0 ? -ENOBUFS : 0;
+}
+
+/* What its name means is known, or cannot be known. */
+static void
+found(void *self, int rc)
+{
+	struct resource *r = self;
+	struct life *nd = r->owner;
+
+	if (rc < 0 || !names_next(r))
+		names_error(r, &nd->error);
+	else if (ask_open(nd, r, r->granted) == 0)
+		return;
+	else
+		(void)err_set(&nd->error, -ENOBUFS, "%s", too_busy);
+	settle(nd);
+}
+
+/* What is known of a name is used at once: others wait for a restart. */
+static int
+begin_open(struct life *nd, struct resource *r, bool again)
+{
+	int rc;
+
+	r->owner = nd;
+	if (!r->names || names_first(r))
+		return ask_open(nd, r, again);
+	rc = names_find(r, found, r);
+	if (rc < 0)
+		names_error(r, &nd->error);
+	return rc;
 }
 
 /* Ask for all, or for those that a new process needs afresh. */
@@ -72,13 +120,14 @@ open_all(struct life *nd, bool again)
 	for (size_t i = 0; i < nd->resources.count && rc == 0; i++) {
 		struct resource *r = &nd->resources.items[i];
 
-		if (again && !resource_reconnects(r))
+		if (again && !resource_renews(r))
 			continue;
-		rc = ask_open(nd, r, again);
+		rc = begin_open(nd, r, again);
 		nd->opening += rc == 0;
 	}
 	if (rc < 0) {
-		(void)err_set(&nd->error, rc, "the launcher is too busy");
+		if (nd->error.text[0] == '\0')
+			(void)err_set(&nd->error, rc, "%s", too_busy);
 		life_forget_asks(nd);
 		life_step(nd, EV_REFUSED);
 	} else if (nd->opening == 0) {
@@ -94,13 +143,21 @@ life_open(struct life *nd)
 
 /*
  * A stream that the dead process had connected may have ended in the middle
- * of a frame: the next process gets a new one. All else is used on.
+ * of a frame: the next process gets a new one. A tap that was deleted is made
+ * again, and its script run. All else is used on.
  */
 void
 life_reopen(struct life *nd)
 {
-	nd->restarts++;
 	nd->error.text[0] = '\0';
+	if (nd->abandoned) {
+		nd->since_ns = sys_mono_ns();
+		(void)err_set(&nd->error, -EBUSY,
+		    "its process still hangs in the kernel");
+		life_step(nd, EV_REFUSED);
+		return;
+	}
+	nd->restarts++;
 	open_all(nd, true);
 }
 
@@ -180,6 +237,7 @@ life_forget_asks(struct life *nd)
 	for (size_t i = 0; i < nd->resources.count; i++) {
 		launch_forget(c, nd->resources.items[i].ask);
 		nd->resources.items[i].ask = 0;
+		names_forget(&nd->resources.items[i]);
 	}
 	launch_forget(c, nd->ask);
 	nd->ask = 0;
@@ -211,6 +269,7 @@ exited(void *self, const struct launch_result *r)
 	struct life *nd = self;
 
 	nd->last = *r;
+	nd->abandoned = false;
 	if (life_may(nd, EV_EXIT))
 		life_step(nd, EV_EXIT);
 }

@@ -7,6 +7,7 @@
  * Specification: schema/control.json.
  */
 #include "broker/launch_client.h"
+#include "broker/names.h"
 #include "broker/netdev.h"
 #include "broker/nic.h"
 #include "broker/ports.h"
@@ -128,23 +129,61 @@ find_stream(struct life *nd, uint32_t index)
 	return NULL;
 }
 
+/* The answer: a descriptor, or why there is none. */
+static void
+give_connection(struct life *nd, const char *why, int *fds)
+{
+	struct ctl_connection c = {.index = nd->reconnect_index};
+	char text[LAUNCH_TEXT];
+
+	if (!nd->control)
+		return;
+	if (why) {
+		text_clean(text, sizeof text, why);
+		c.error = text;
+	}
+	if (ctl_send_connection(control_chan(nd->control), nd->reconnect_seq,
+		&c, why ? NULL : fds) < 0)
+		life_fault(nd, "takes no messages");
+}
+
 static void
 reopened(void *self, const struct launch_msg *m, int *fds)
 {
 	struct life *nd = self;
-	struct ctl_connection c = {.index = nd->reconnect_index};
-	char text[LAUNCH_TEXT];
+	bool failed = m->result.error != 0 || fds[0] < 0;
 
 	nd->reconnect_ask = 0;
-	if (!nd->control)
+	give_connection(nd, failed ? launch_why(&m->result) : NULL, fds);
+}
+
+static void
+ask_connection(struct life *nd, const struct resource *r)
+{
+	struct launch_msg ask = {.type = LAUNCH_OPEN, .slot = nd->slot};
+
+	ask.open = r->open;
+	ask.open.again = 1;
+	ask.open.give = 1;
+	if (nd->reconnect_number >= 0)
+		ask.open.number = (uint32_t)nd->reconnect_number;
+	nd->reconnect_ask = launch_ask(nd->all->launch, &ask, -1, reopened, nd);
+}
+
+/* What its name means now; the last address is followed by the first. */
+static void
+refound(void *self, int rc)
+{
+	struct resource *r = self;
+	struct life *nd = r->owner;
+	struct err e;
+
+	if (rc == 0 && (names_next(r) || names_first(r))) {
+		ask_connection(nd, r);
 		return;
-	if (m->result.error != 0 || fds[0] < 0) {
-		text_clean(text, sizeof text, launch_why(&m->result));
-		c.error = text;
 	}
-	if (ctl_send_connection(control_chan(nd->control), nd->reconnect_seq,
-		&c, c.error ? NULL : fds) < 0)
-		life_fault(nd, "takes no messages");
+	names_error(r, &e);
+	give_connection(nd, e.text, NULL);
 }
 
 /* Asking again before the answer only renews the question's number. */
@@ -152,8 +191,8 @@ static int
 life_reconnect(void *self, uint32_t seq, const struct ctl_reconnect *m)
 {
 	struct life *nd = self;
-	struct launch_msg ask = {.type = LAUNCH_OPEN, .slot = nd->slot};
 	struct resource *r = find_stream(nd, m->index);
+	int rc;
 
 	if (!nd->ready || !r || too_many(nd, &nd->reconnects, RECONNECTS_MAX) ||
 	    (m->has_number && r->open.kind != RES_VDE_DATA))
@@ -162,12 +201,14 @@ life_reconnect(void *self, uint32_t seq, const struct ctl_reconnect *m)
 	nd->reconnect_index = m->index;
 	if (nd->reconnect_ask != 0)
 		return 0;
-	ask.open = r->open;
-	ask.open.again = 1;
-	ask.open.give = 1;
-	if (m->has_number)
-		ask.open.number = m->number;
-	nd->reconnect_ask = launch_ask(nd->all->launch, &ask, -1, reopened, nd);
+	nd->reconnect_number = m->has_number ? (int64_t)m->number : -1;
+	if (!r->names) {
+		ask_connection(nd, r);
+		return 0;
+	}
+	rc = names_find(r, refound, r);
+	if (rc != 0)
+		refound(r, rc < 0 ? rc : 0);
 	return 0;
 }
 

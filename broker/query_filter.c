@@ -24,10 +24,11 @@
 #define MS UINT64_C(1000000)
 
 /*
- * A table of all VLANs is 24 kB of JSON. An answer about more cards than this
- * has an empty one where "vlan" is "all": a session must hold it all.
+ * A table of all VLANs is 24 kB of JSON, and a session holds a whole answer:
+ * 3 MB. One about more cards than this has an empty table where "vlan" is
+ * "all", which says the same; one about a single card always has it.
  */
-#define FULL_TABLES_MAX 32u
+#define FULL_TABLES_MAX 128u
 
 struct filter_ask {
 	struct control_ask ask; /* first: it is what the answer comes with */

@@ -14,6 +14,7 @@
 #include "broker/chardev.h"
 #include "broker/fdset.h"
 #include "broker/getfd.h"
+#include "broker/names.h"
 #include "broker/resources_tap.h"
 #include "broker/socket_address.h"
 #include "proto/addr.h"
@@ -39,7 +40,8 @@ struct view {
 	uint32_t index;
 	bool start_phase;
 	struct chardevs *chardevs;
-	const char *user; /* the netdev's id */
+	struct lookups *lookups;
+	const struct netdev *nd;
 };
 
 static const struct desc_member *
@@ -190,7 +192,7 @@ plan_chardev(const struct view *v, struct resource *item, struct err *e)
 {
 	const char *id = text_of(v, v->want->when);
 
-	item->chardev = chardev_claim(v->chardevs, id, v->user, e);
+	item->chardev = chardev_claim(v->chardevs, id, v->nd->id, e);
 	if (!item->chardev)
 		return -EINVAL;
 	item->open.number = item->chardev->slot;
@@ -198,9 +200,31 @@ plan_chardev(const struct view *v, struct resource *item, struct err *e)
 	return 0;
 }
 
+/* An end of the resource is a name, with its port where the address will be. */
 static int
-parse(const char *text, bool stream, struct addr *out, struct err *e)
+plan_name(const struct view *v, struct resource *item, enum names_end end,
+    const char *host, int family, struct err *e)
 {
+	bool local = end == NAMES_LOCAL;
+	const struct addr *a = local ? &item->open.local : &item->open.remote;
+	const struct names_want want = {.nd = v->nd,
+	    .option = member(v, local ? v->want->local : v->want->remote)->name,
+	    .host = host,
+	    .family = family,
+	    .port_be = a->in.sin_port};
+
+	return names_add(v->lookups, item, end, &want, e);
+}
+
+static int
+parse(const struct view *v, struct resource *item, enum names_end end,
+    const char *text, struct err *e)
+{
+	bool stream = v->want->kind == RES_STREAM_LISTEN ||
+		      v->want->kind == RES_STREAM_CONNECT;
+	struct addr *out =
+	    end == NAMES_LOCAL ? &item->open.local : &item->open.remote;
+	char host[ADDR_NAME_BYTES];
 	int rc;
 
 	if (!text)
@@ -209,7 +233,11 @@ parse(const char *text, bool stream, struct addr *out, struct err *e)
 	if (rc == 0 && !stream && out->sa.sa_family == AF_UNIX)
 		return err_set(e, -EINVAL,
 		    "'%s' is a path, and datagrams need an IP address", text);
-	return rc;
+	if (rc != -ENOENT)
+		return rc;
+	(void)snprintf(
+	    host, sizeof host, "%.*s", (int)strcspn(text, ":"), text);
+	return plan_name(v, item, end, host, AF_INET, e);
 }
 
 /*
@@ -217,9 +245,13 @@ parse(const char *text, bool stream, struct addr *out, struct err *e)
  * addr_parse wants them: in one text.
  */
 static int
-parse_host(
-    const struct view *v, int host, int port, struct addr *out, struct err *e)
+parse_host(const struct view *v, struct resource *item, enum names_end end,
+    struct err *e)
 {
+	const struct backend_open *w = v->want;
+	bool local = end == NAMES_LOCAL;
+	int host = local ? w->local : w->remote;
+	int port = local ? w->local_port : w->remote_port;
 	const char *name = text_of(v, host), *number = text_of(v, port);
 	bool colons = strchr(name, ':') != NULL; /* IPv6 */
 	char text[512];
@@ -230,36 +262,29 @@ parse_host(
 		return err_set(e, -EINVAL,
 		    "Parameter '%s' expects an IP address",
 		    member(v, host)->name);
-	return parse(text, false, out, e);
+	return parse(v, item, end, text, e);
 }
 
 /* Host and port in two options, or a host alone. */
 static int
 plan_hosts(const struct view *v, struct resource *item, struct err *e)
 {
-	const struct backend_open *w = v->want;
-	int rc = parse_host(v, w->local, w->local_port, &item->open.local, e);
+	int rc = parse_host(v, item, NAMES_LOCAL, e);
 
-	return rc < 0 ? rc
-		      : parse_host(v, w->remote, w->remote_port,
-			    &item->open.remote, e);
+	return rc < 0 ? rc : parse_host(v, item, NAMES_REMOTE, e);
 }
 
 static int
 plan_addresses(const struct view *v, struct resource *item, struct err *e)
 {
-	bool stream = v->want->kind == RES_STREAM_LISTEN ||
-		      v->want->kind == RES_STREAM_CONNECT;
 	int rc;
 
 	if (v->want->local_port >= 0 || v->want->kind == RES_RAW_IP)
 		return plan_hosts(v, item, e);
-	rc = parse(text_of(v, v->want->local), stream, &item->open.local, e);
-
-	if (rc == 0)
-		rc = parse(
-		    text_of(v, v->want->remote), stream, &item->open.remote, e);
-	return rc;
+	rc = parse(v, item, NAMES_LOCAL, text_of(v, v->want->local), e);
+	return rc < 0 ? rc
+		      : parse(v, item, NAMES_REMOTE,
+			    text_of(v, v->want->remote), e);
 }
 
 static bool
@@ -282,10 +307,10 @@ plan_group(const struct view *v, struct resource *item, struct err *e)
 	uint32_t number = 0;
 	int rc;
 
-	rc = parse(remote, false, &o->remote, e);
+	rc = parse(v, item, NAMES_REMOTE, remote, e);
 	if (rc < 0)
 		return rc;
-	if (!is_multicast(&o->remote)) {
+	if (!item->names && !is_multicast(&o->remote)) {
 		if (o->remote.sa.sa_family == AF_INET)
 			number = ntohl(o->remote.in.sin_addr.s_addr);
 		return err_set(e, -EINVAL,
@@ -407,6 +432,24 @@ plan_permits(struct resources *r, const struct view *v, struct err *e)
 	return rc;
 }
 
+/* Options that are a SocketAddress. */
+static int
+plan_socket_addresses(
+    const struct view *v, struct resource *item, struct err *e)
+{
+	const struct socket_address *const ends[NAMES_ENDS] = {
+	    [NAMES_LOCAL] = address_of(v, v->want->local),
+	    [NAMES_REMOTE] = address_of(v, v->want->remote)};
+	int rc = socket_address_plan(ends[0], ends[1], &item->open, e);
+
+	for (int i = 0; i < NAMES_ENDS && rc == 0; i++)
+		if (socket_address_is_name(ends[i]))
+			rc = plan_name(v, item, (enum names_end)i,
+			    ends[i]->u.inet.host,
+			    socket_address_family(&ends[i]->u.inet), e);
+	return rc;
+}
+
 static int
 plan_one(struct resources *r, const struct view *v, struct err *e)
 {
@@ -418,8 +461,7 @@ plan_one(struct resources *r, const struct view *v, struct err *e)
 	if (!item)
 		return -ENOMEM;
 	if (v->want->kind != RES_FD && address_of(v, v->want->when))
-		return socket_address_plan(address_of(v, v->want->local),
-		    address_of(v, v->want->remote), &item->open, e);
+		return plan_socket_addresses(v, item, e);
 	switch (v->want->kind) {
 	case RES_FD:
 		return resource_fd(text_of(v, v->want->when), v->start_phase,
@@ -443,14 +485,15 @@ plan_one(struct resources *r, const struct view *v, struct err *e)
 
 int
 resources_plan(const struct backend_entry *b, const struct netdev *nd,
-    bool start_phase, struct chardevs *chardevs, struct resources *r,
-    struct err *e)
+    bool start_phase, struct chardevs *chardevs, struct lookups *lookups,
+    struct resources *r, struct err *e)
 {
 	struct view v = {.b = b,
 	    .base = (const char *)nd + offsetof(struct netdev, u),
 	    .start_phase = start_phase,
 	    .chardevs = chardevs,
-	    .user = nd->id};
+	    .lookups = lookups,
+	    .nd = nd};
 	bool tap = nd->type == NET_CLIENT_DRIVER_TAP ||
 		   nd->type == NET_CLIENT_DRIVER_BRIDGE;
 	int rc = tap ? tap_plan(nd, start_phase, r, e) : 0;
@@ -471,6 +514,7 @@ resources_free(struct resources *r)
 {
 	for (size_t i = 0; i < r->count; i++) {
 		fd_close_foreign(&r->items[i].fd);
+		names_free(&r->items[i]);
 		if (r->items[i].chardev)
 			chardev_give(r->items[i].chardev);
 	}
@@ -486,6 +530,13 @@ resource_reconnects(const struct resource *r)
 	       r->open.kind == RES_VDE_CONTROL ||
 	       r->open.kind == RES_VDE_DATA || r->open.kind == RES_NETMAP ||
 	       (r->chardev && chardev_reconnects(r->chardev));
+}
+
+bool
+resource_renews(const struct resource *r)
+{
+	return r->open.kind == RES_TAP || r->open.kind == RES_BRIDGE ||
+	       r->open.kind == RES_SCRIPT || resource_reconnects(r);
 }
 
 bool

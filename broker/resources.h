@@ -3,7 +3,8 @@
  * start: worked out from the schema's table of its type and from its options.
  *
  * Everything that can be refused without opening anything is refused here,
- * with QEMU's texts where QEMU has one. Host names are refused (addr.h).
+ * with QEMU's texts where QEMU has one. Names of hosts are noted (names.h),
+ * to be looked up when the netdev starts.
  * Runs in the broker.
  */
 #ifndef BROKER_RESOURCES_H
@@ -22,9 +23,12 @@
 
 struct chardev;
 struct chardevs;
+struct lookups;
+struct names;
 
 struct resource {
 	struct launch_open open;
+	struct names *names;     /* owned: what its addresses are; or NULL */
 	struct chardev *chardev; /* claimed until resources_free, or NULL */
 	void *owner;             /* borrowed: whose netdev's it is */
 	uint32_t ask;            /* its request to the launcher, 0: none */
@@ -49,12 +53,13 @@ int resources_check(struct netdev *nd, struct err *e);
  * resources_plan - the open requests for a checked netdev.
  *   start_phase  descriptor numbers are those the operator's shell gave us
  *   chardevs     where chardevs are claimed; the netdev's id is the user
+ *   lookups      who owns the look-ups of names
  * A descriptor named by getfd is taken out of the store when the plan is
  * made. 0, or -EINVAL, -ENOENT, -EBUSY, -ENOSPC, -ENOMEM with *e and *r empty.
  */
 int resources_plan(const struct backend_entry *b, const struct netdev *nd,
-    bool start_phase, struct chardevs *chardevs, struct resources *r,
-    struct err *e);
+    bool start_phase, struct chardevs *chardevs, struct lookups *lookups,
+    struct resources *r, struct err *e);
 
 void resources_free(struct resources *r);
 
@@ -67,6 +72,12 @@ int resource_fd(const char *text, bool start_phase, struct launch_open *o,
 
 /* resource_reconnects - is it a connection, which each process gets anew? */
 bool resource_reconnects(const struct resource *r);
+
+/*
+ * resource_renews - is the launcher asked before each further process? For a
+ * connection, and for an interface that we made: it may have been deleted.
+ */
+bool resource_renews(const struct resource *r);
 
 /* resource_asks_again - may its backend ask for it while it runs? */
 bool resource_asks_again(const struct resource *r);

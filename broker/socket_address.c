@@ -45,19 +45,55 @@ fill_unix(const struct unix_socket_address *u, struct addr *out, struct err *e)
 	return 0;
 }
 
+/* As QEMU: when one is given, the other is what it is not. */
+static bool
+takes_v4(const struct inet_socket_address *i)
+{
+	return i->has_ipv4 ? i->ipv4 : !(i->has_ipv6 && i->ipv6);
+}
+
+static bool
+takes_v6(const struct inet_socket_address *i)
+{
+	return i->has_ipv6 ? i->ipv6 : !(i->has_ipv4 && i->ipv4);
+}
+
+int
+socket_address_family(const struct inet_socket_address *i)
+{
+	if (takes_v4(i) && takes_v6(i))
+		return AF_UNSPEC;
+	return takes_v4(i) ? AF_INET : AF_INET6;
+}
+
+bool
+socket_address_is_name(const struct socket_address *a)
+{
+	struct err ignored;
+	struct addr out;
+
+	return a && a->type == SOCKET_ADDRESS_TYPE_INET &&
+	       addr_host_port(a->u.inet.host, a->u.inet.port, &out, &ignored) ==
+		   -ENOENT;
+}
+
+/* Of a name, only the port. */
 static int
 fill_inet(const struct inet_socket_address *i, struct addr *out, struct err *e)
 {
 	static const char any_v6[] = "::";
 	const char *host = i->host;
-	/* As QEMU: when one is given, the other is what it is not. */
-	bool v4 = i->has_ipv4 ? i->ipv4 : !(i->has_ipv6 && i->ipv6);
-	bool v6 = i->has_ipv6 ? i->ipv6 : !(i->has_ipv4 && i->ipv4);
+	bool v4 = takes_v4(i), v6 = takes_v6(i);
 	int rc;
 
-	if (host[0] == '\0' && !v4 && v6)
+	if (!v4 && !v6)
+		return err_set(
+		    e, -EINVAL, "Cannot disable IPv4 and IPv6 at same time");
+	if (host[0] == '\0' && !v4)
 		host = any_v6;
 	rc = addr_host_port(host, i->port, out, e);
+	if (rc == -ENOENT && !(i->has_numeric && i->numeric))
+		return 0;
 	if (rc == 0 && out->sa.sa_family == (v4 ? -1 : AF_INET))
 		return err_set(e, -EINVAL,
 		    "host address '%s' is IPv4, which ipv4= and ipv6= exclude",
@@ -130,7 +166,7 @@ check_reconnect(const struct netdev_stream_options *o, struct err *e)
 	return 0;
 }
 
-/* QEMU has the resolver's words here. */
+/* QEMU has the words of getaddrinfo(3) here. */
 static int
 name_it(const struct socket_address *a, struct err *e)
 {
@@ -227,6 +263,8 @@ check_udp(const struct launch_open *o, struct err *e)
 {
 	const struct addr *to = &o->remote;
 
+	if (to->len == 0 || o->local.len == 0)
+		return 0; /* a name: names.c */
 	if (to->sa.sa_family != o->local.sa.sa_family)
 		return err_set(e, -EINVAL,
 		    "local and remote must both be IPv4 or both be IPv6");

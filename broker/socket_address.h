@@ -20,8 +20,15 @@ int socket_address_check_dgram(struct netdev *nd, struct err *e);
 bool socket_address_wants(
     const struct socket_address *a, enum resource_kind kind);
 
+/* socket_address_is_name - is its host a name? NULL is allowed. */
+bool socket_address_is_name(const struct socket_address *a);
+
+/* socket_address_family - which addresses of a name it takes, AF_UNSPEC: any */
+int socket_address_family(const struct inet_socket_address *i);
+
 /*
- * socket_address_plan - fill in o->local and o->remote; either may be NULL.
+ * socket_address_plan - fill in o->local and o->remote; either may be NULL. Of
+ * a name, only the port (proto/addr.h).
  * For addresses that passed their check. 0 or -EINVAL with *e.
  */
 int socket_address_plan(const struct socket_address *local,

@@ -1,7 +1,8 @@
 # tables.awk - a manual page with what the schema compiler wrote about it.
 #
-# Variables: dir, where the compiler's tables are; version.
-# A line `.\" table NAME` is replaced by dir/NAME.mdoc, @VERSION@ by version.
+# Variables: dir, where the compiler's tables are; version; bridge_conf.
+# A line `.\" table NAME` is replaced by dir/NAME.mdoc, @VERSION@ and
+# @BRIDGE_CONF@ by the values.
 /^\.\\" table / {
 	file = dir "/" $3 ".mdoc"
 	lines = 0
@@ -18,5 +19,6 @@
 }
 {
 	gsub(/@VERSION@/, version)
+	gsub(/@BRIDGE_CONF@/, bridge_conf)
 	print
 }

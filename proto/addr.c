@@ -5,7 +5,9 @@
  * clients and operators, structs may come from a peer process.
  * Specification: the socket and user netdevs of QEMU, whose texts for errors
  * and whose grammar are kept, apart from two things: a port must be in range
- * and nothing may follow it; and no name is looked up here.
+ * and nothing may follow it; and no name is looked up here. For `stream` and
+ * `dgram`, "3com.com" is a name; for `socket` too, where QEMU takes only those
+ * that begin with a letter.
  */
 #include "proto/addr.h"
 
@@ -149,6 +151,31 @@ parse_bracketed(const char *text, struct addr *out, struct err *err)
 	return 0;
 }
 
+/* A last label of digits would be the end of an address. */
+bool
+addr_is_name(const char *text)
+{
+	size_t len = strlen(text), label = 0, i;
+	bool letters = false;
+
+	if (len == 0 || len >= ADDR_NAME_BYTES || text[0] == '-')
+		return false;
+	for (i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c == '.'
+			? label == 0
+			: !isascii(c) || (!isalnum(c) && c != '-' && c != '_'))
+			return false;
+		label = c == '.' ? 0 : label + 1;
+		if (label > 63)
+			return false;
+		if (c != '.')
+			letters = (label > 1 && letters) || !isdigit(c);
+	}
+	return letters;
+}
+
 /*
  * host_parse - the IPv4 host of "host:port", empty for any.
  * 0; -ENOENT for a name; -EINVAL; *err is filled then.
@@ -159,13 +186,25 @@ host_parse(const char *host, struct in_addr *ip, struct err *err)
 	ip->s_addr = htonl(INADDR_ANY);
 	if (host[0] == '\0' || ipv4_parse(host, ip) == 0)
 		return 0;
+	if (addr_is_name(host))
+		return err_set(err, -ENOENT,
+		    "can't resolve host address '%s': names are not looked up "
+		    "here, give a numeric address",
+		    host);
 	if (isdigit((unsigned char)host[0]))
 		return err_set(err, -EINVAL,
 		    "host address '%s' is not a valid IPv4 address", host);
-	return err_set(err, -ENOENT,
-	    "can't resolve host address '%s': names are not looked up, "
-	    "give a numeric address",
+	return err_set(err, -EINVAL,
+	    "can't resolve host address '%s': it is not the name of a host",
 	    host);
+}
+
+/* The host of "host:port" is a name: only the port is known. */
+static void
+set_port(struct addr *a, uint16_t port)
+{
+	memset(a, 0, sizeof *a);
+	a->in.sin_port = htons(port);
 }
 
 /* "host:port"; cut at the first colon, as QEMU does. */
@@ -177,7 +216,7 @@ parse_ipv4_port(const char *text, struct addr *out, struct err *err)
 	struct in_addr ip;
 	size_t len;
 	uint16_t port;
-	int rc;
+	int found;
 
 	if (colon == NULL)
 		return err_set(err, -EINVAL,
@@ -189,14 +228,17 @@ parse_ipv4_port(const char *text, struct addr *out, struct err *err)
 		len = sizeof host - 1;
 	memcpy(host, text, len);
 	host[len] = '\0';
-	rc = host_parse(host, &ip, err);
-	if (rc < 0)
-		return rc;
+	found = host_parse(host, &ip, err);
+	if (found == -EINVAL)
+		return found;
 	if (port_parse(colon + 1, 0, &port) < 0)
 		return err_set(
 		    err, -EINVAL, "port number '%s' is invalid", colon + 1);
-	set_ipv4(out, ip, port);
-	return 0;
+	if (found == 0)
+		set_ipv4(out, ip, port);
+	else
+		set_port(out, port);
+	return found;
 }
 
 int
@@ -213,7 +255,7 @@ addr_parse(const char *text, struct addr *out, struct err *err)
 		rc = parse_bracketed(text, &a, err);
 	else
 		rc = parse_ipv4_port(text, &a, err);
-	if (rc == 0)
+	if (rc == 0 || rc == -ENOENT)
 		*out = a;
 	return rc;
 }
@@ -232,7 +274,7 @@ addr_host_port(
 		return err_set(err, -EINVAL,
 		    "host address '%s' is not a valid IPv6 address", host);
 	rc = v6 ? 0 : host_parse(host, &ip, err);
-	if (rc < 0)
+	if (rc == -EINVAL)
 		return rc;
 	if (port_parse(port, 0, &number) < 0)
 		return err_set(
@@ -241,11 +283,13 @@ addr_host_port(
 		a.len = sizeof a.in6;
 		a.in6.sin6_family = AF_INET6;
 		a.in6.sin6_port = htons(number);
-	} else {
+	} else if (rc == 0) {
 		set_ipv4(&a, ip, number);
+	} else {
+		set_port(&a, number);
 	}
 	*out = a;
-	return 0;
+	return rc;
 }
 
 int

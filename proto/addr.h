@@ -1,7 +1,8 @@
 /*
- * addr.h - numeric socket addresses and the texts QEMU gives them.
+ * addr.h - socket addresses as text, in the words that QEMU has for them.
  *
- * Pure functions: no look-up, no file, no socket. Host names are refused here.
+ * Pure functions: no look-up, no file, no socket. A host's name is told from
+ * an address, and nothing more.
  */
 #ifndef PROTO_ADDR_H
 #define PROTO_ADDR_H
@@ -25,13 +26,15 @@ struct addr {
 };
 
 #define ADDR_TEXT_BYTES 128
+#define ADDR_NAME_BYTES 254 /* of a host, with its NUL: RFC 1035 */
 
 /*
  * addr_parse - "host:port" (IPv4; empty host = 0.0.0.0), "[v6]:port", or a
  * unix path (a text that holds a '/' or starts with '@' for abstract, or
  * "unix:PATH"). Errors are worded as QEMU's socket netdev words them, ports
- * are checked 0..65535. 0; -ENOENT for a host name; -EINVAL for all else; *out
- * is untouched then.
+ * are checked 0..65535. 0; -ENOENT for a host's name: then *out is unset but
+ * for in.sin_port, and *err says that names are not looked up; -EINVAL for all
+ * else, with *out untouched.
  */
 int addr_parse(const char *text, struct addr *out, struct err *err);
 
@@ -41,6 +44,12 @@ int addr_parse(const char *text, struct addr *out, struct err *err);
  */
 int addr_host_port(
     const char *host, const char *port, struct addr *out, struct err *err);
+
+/*
+ * addr_is_name - can this be the name of a host: labels of letters, digits, '-'
+ * and '_', and no address?
+ */
+bool addr_is_name(const char *text);
 
 /* addr_parse_ip - a bare IPv4 or IPv6 address, port 0. */
 int addr_parse_ip(const char *text, struct addr *out, struct err *err);

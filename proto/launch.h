@@ -26,6 +26,8 @@
 #define LAUNCH_PATH      1024u
 #define LAUNCH_TEXT      256u
 #define LAUNCH_NAME      32u /* of an interface; the kernel's end at 15 */
+/* MEMORY: bytes */
+#define LAUNCH_MEMORY_BYTES 0x40000u
 
 /* Fixed descriptor numbers of every child. */
 enum {
@@ -93,6 +95,7 @@ enum launch_role {
 	ROLE_LAUNCHER = 0,
 	ROLE_BROKER = 1,
 	ROLE_LANE = 2,
+	ROLE_RESOLVE = 3, /* looks up what LOOKUP, resource 0, names */
 	ROLE_BACKEND = 16,
 };
 
@@ -129,22 +132,24 @@ enum {
 };
 
 struct launch_open {
-	uint32_t index; /* which resource of the slot, < LAUNCH_RESOURCES */
-	uint32_t kind;  /* enum resource_kind */
-	uint32_t give;  /* send a copy of the descriptor with the answer */
-	uint32_t again; /* replace what the slot had: same arguments only */
-	uint32_t
-	    number;   /* FD, TAP_FD: inherited descriptor number;
-		       * CHARDEV: the slot that keeps it; TAP: LAUNCH_TAP_* */
-	uint32_t udp; /* PERMIT_LISTEN: UDP instead of TCP */
-	uint32_t qmp; /* STREAM_LISTEN: a QMP endpoint, given at LATCH */
+	uint32_t index;  /* which resource of the slot, < LAUNCH_RESOURCES */
+	uint32_t kind;   /* enum resource_kind */
+	uint32_t give;   /* send a copy of the descriptor with the answer */
+	uint32_t again;  /* replace what the slot had: same arguments only;
+			  * STREAM_CONNECT with others: policy decides anew */
+	uint32_t number; /* FD, TAP_FD: inherited descriptor number;
+			  * CHARDEV: the slot that keeps it; TAP: LAUNCH_TAP_*;
+			  * LOOKUP: AF_UNSPEC, AF_INET or AF_INET6 */
+	uint32_t udp;    /* PERMIT_LISTEN: UDP instead of TCP */
+	uint32_t qmp;    /* STREAM_LISTEN: a QMP endpoint, given at LATCH */
 	struct addr local, remote;
 	uint32_t mode;   /* VDE_DATA: permissions of its name; 0: 0700 */
 	uint32_t group;  /* VDE_DATA: its group, plus one; 0: as it comes */
 	uint64_t sndbuf; /* TAP, TAP_FD: bytes; 0: as many as there are */
 	char name[LAUNCH_NAME]; /* TAP: interface; BRIDGE: bridge; or "" */
 	/* SCRIPT, DOWNSCRIPT, BRIDGE: the program, "" the usual one.
-	 * FILE_CREATE, DIRECTORY; CHARDEV: its name, for people. Ends in NUL */
+	 * FILE_CREATE, DIRECTORY; CHARDEV: its name, for people; LOOKUP: the
+	 * host's name. Ends in NUL */
 	char path[LAUNCH_PATH];
 };
 

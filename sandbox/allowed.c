@@ -84,6 +84,15 @@ opener_allowed_network(struct opening *o)
 				"the host's network", "host");
 }
 
+int
+opener_allowed_lookup(struct opening *o)
+{
+	const char *name = o->args->path;
+
+	o->granted = o->free || policy_host(&o->l->policy, name);
+	return o->granted ? 0 : refuse(o, POLICY_LOOKUP, "look up", name, name);
+}
+
 /* Open `len` bytes of `path` relative to `dir`; 0 bytes: `dir` itself. */
 static int
 open_part(int dir, const char *path, size_t len, uint64_t resolve)

@@ -11,6 +11,7 @@
  *   --sandbox=strict|best-effort|off:MASK   and the layers of stage 1
  *   --ring-bytes=N --resources=MASK --network=host|none
  *   --map-offset=N --map-bytes=N   of a netmap port's memory
+ *   --lookup=NAME --family=N       what bulkhead-resolve looks up
  *   --etc-fd=N --tftp-fd=N   directories for the root, as detached mounts
  * "strict": a layer that fails ends the process. "best-effort": it is left
  * out and READY does not claim it; only seccomp is never left out. "off":
@@ -138,6 +139,13 @@ uint32_t
 confine_resources(void)
 {
 	return self.resources;
+}
+
+const char *
+confine_lookup(int *family)
+{
+	*family = (int)option_number("family", 0);
+	return option("lookup");
 }
 
 void

@@ -112,6 +112,9 @@ uint64_t confine_ring_bytes(void);
 uint32_t confine_resources(void);
 bool confine_off(void);
 
+/* The name to look up, or NULL, and the family of the addresses wanted. */
+const char *confine_lookup(int *family);
+
 /* The memory behind resource 0, when it is a netmap port; else both 0. */
 void confine_map(uint64_t *offset, uint64_t *bytes);
 

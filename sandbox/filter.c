@@ -17,6 +17,7 @@
 #include "sandbox/confine_child.h"
 #include "sandbox/launcher.h"
 
+#include <errno.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -84,7 +85,7 @@ static const struct sysrule rules[] = {
     SYS(epoll_wait, "loops"),
     SYS(epoll_pwait, "loops"),
     SYS(epoll_pwait2, "loops"),
-    SYS(poll, "libslirp, start-up"),
+    SYS(poll, "libslirp, resolve, start-up"),
     SYS(ppoll, "libslirp"),
     SYS(select, "libraries"),
     SYS(pselect6, "libraries"),
@@ -100,6 +101,11 @@ static const struct sysrule rules[] = {
     SYS_IF(socket, "openers: local", {0, ARG_EQ, LOW32, AF_UNIX}),
     SYS_IF(socket, "openers, libslirp: IPv4", {0, ARG_EQ, LOW32, AF_INET}),
     SYS_IF(socket, "openers, libslirp: IPv6", {0, ARG_EQ, LOW32, AF_INET6}),
+    {.nr = __NR_socket,
+	.name = "socket",
+	.why = "resolve: libc asks for the host's addresses, and is told no",
+	.error = EAFNOSUPPORT,
+	.args = {{0, ARG_EQ, LOW32, AF_NETLINK}}},
     SYS_IF(socketpair, "channels, bells", {0, ARG_EQ, LOW32, AF_UNIX}),
     SYS(bind, "openers, libslirp"),
     SYS(listen, "openers, libslirp"),
@@ -115,7 +121,7 @@ static const struct sysrule rules[] = {
     SYS(recvfrom, "everywhere"),
     SYS(sendmsg, "channels"),
     SYS(recvmsg, "channels"),
-    SYS(sendmmsg, "socket"),
+    SYS(sendmmsg, "socket, resolve"),
     SYS(recvmmsg, "socket"),
     /* memory: the loader maps executables */
     SYS(brk, "malloc"),

@@ -128,6 +128,7 @@ opener_is_connection(struct launcher *l, const struct launch_open *args)
 {
 	if (args->kind != RES_CHARDEV)
 		return args->kind == RES_STREAM_CONNECT ||
+		       args->kind == RES_LOOKUP ||
 		       args->kind == RES_VDE_CONTROL ||
 		       args->kind == RES_VDE_DATA || args->kind == RES_NETMAP;
 	return args->number < l->slots_known &&

@@ -71,6 +71,8 @@ launcher_role_name(uint32_t role)
 		return "broker";
 	if (role == ROLE_LANE)
 		return "lane";
+	if (role == ROLE_RESOLVE)
+		return "resolve";
 	if (role >= ROLE_BACKEND && role - ROLE_BACKEND < backend_entry_count)
 		return backend_entries[role - ROLE_BACKEND].type;
 	return "-";
@@ -148,7 +150,7 @@ launcher_release(struct launcher *l, struct slot *s)
 	opener_give_back(l, s);
 	for (i = 0; i < LAUNCH_RESOURCES; i++)
 		opener_close(l, &s->resources[i]);
-	s->lived = s->up_failed = false;
+	s->lived = s->up_failed = s->tap_anew = false;
 	s->lent_to = 0;
 	s->run.number = 0;
 	fd_close_foreign(&s->run.sock);

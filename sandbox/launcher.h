@@ -44,6 +44,7 @@ struct slot_run {
 	uint32_t what;
 	uint32_t seq;   /* of the OPEN that waits for its end */
 	uint32_t index; /* of that resource */
+	bool again;     /* ... which the slot had been granted before */
 	int sock;       /* where a helper sends its tap, or -1 */
 	char program[LAUNCH_PATH];
 };
@@ -80,6 +81,7 @@ struct slot {
 	struct launch_result attested, exited, opened;
 	struct slot_run run;
 	bool up_failed; /* what was run before the first frame */
+	bool tap_anew;  /* the tap was made again: its script is due */
 };
 
 struct listener {
@@ -204,6 +206,9 @@ int spawn_probe(struct launcher *l, struct err *err);
 int spawn_child(struct launcher *l, unsigned slot,
     const struct launch_spawn *what, struct err *err);
 
+/* Does a process of this role run in the host's network? */
+bool spawn_host_network(uint32_t role);
+
 /* Every layer that a process of this role could have here. */
 uint64_t spawn_wanted(const struct launcher *l, uint32_t role);
 
@@ -251,6 +256,10 @@ void scripts_last(struct launcher *l, struct slot *s, uint64_t deadline_ns);
 
 /* resolver_open - the directory with the copy of resolv.conf; fd or -errno. */
 int resolver_open(struct launcher *l);
+
+/* resolver_open_names - fresh copies of the files that bulkhead-resolve reads,
+ * in a directory; fd or -errno. */
+int resolver_open_names(struct launcher *l);
 
 /* resolver_changed - something happened to resolv.conf: copy it again. */
 void resolver_changed(struct launcher *l);

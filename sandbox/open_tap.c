@@ -132,6 +132,18 @@ tap_first(const struct slot *s)
 	return r->granted && r->args.kind == RES_TAP && r->fd >= 0 ? r : NULL;
 }
 
+static int
+allowed_name(struct opening *o, const char *name, const char *rule)
+{
+	o->granted =
+	    o->free || policy_name(&o->l->policy, POLICY_INTERFACE, name);
+	return o->granted ? 0
+			  : err_set(o->err, -EPERM,
+				"policy refuses to open interface %.15s: add "
+				"\"allow interface %.15s\" to the policy file",
+				name, rule);
+}
+
 /* The name to ask for: the first queue's is what the kernel made of it. */
 static int
 name_it(struct opening *o, struct ifreq *req)
@@ -142,17 +154,13 @@ name_it(struct opening *o, struct ifreq *req)
 
 	memset(req, 0, sizeof *req);
 	if (o->args->index == 0) {
+		/* What is judged is what is asked for, and not cut. */
+		if (strlen(name) >= IFNAMSIZ)
+			return err_set(o->err, -EINVAL,
+			    "an interface's name has at most 15 bytes");
 		snprintf(req->ifr_name, sizeof req->ifr_name, "%.15s", name);
-		o->granted =
-		    o->free || policy_name(&o->l->policy, POLICY_INTERFACE,
-				   name[0] != '\0' ? name : "tap%d");
-		return o->granted ? 0
-				  : err_set(o->err, -EPERM,
-					"policy refuses to open interface "
-					"%.31s: add \"allow interface %.31s\" "
-					"to the policy file",
-					name[0] != '\0' ? name : "tap%d",
-					name[0] != '\0' ? name : "tap*");
+		return allowed_name(o, name[0] != '\0' ? name : "tap%d",
+		    name[0] != '\0' ? name : "tap*");
 	}
 	rc = first == NULL ? -ENODEV : tap_query(first->fd, req);
 	if (rc < 0)
@@ -206,7 +214,15 @@ opener_tap(struct opening *o)
 	if (rc < 0)
 		return tun_says(o->err, rc,
 		    req.ifr_name[0] != '\0' ? req.ifr_name : "tap%d");
-	return tap_configure(o->fd, o->args->sndbuf, o->err);
+	/* "vm%d" may have become one that is denied. */
+	if (o->args->index == 0 && strchr(o->args->name, '%') != NULL)
+		rc = allowed_name(o, req.ifr_name, req.ifr_name);
+	if (rc >= 0)
+		rc = tap_configure(o->fd, o->args->sndbuf, o->err);
+	/* In place of one that was deleted: its script is due again. */
+	if (rc >= 0 && o->args->again && o->args->index == 0)
+		o->slot->tap_anew = true;
+	return rc;
 }
 
 /* --- passed to us

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/if.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
@@ -325,6 +326,27 @@ opener_resolver(struct opening *o)
 	return o->fd < 0 ? world_says(o->err, o->fd, "copy", "resolv.conf") : 0;
 }
 
+int
+opener_lookup(struct opening *o)
+{
+	int rc = opener_allowed_lookup(o);
+
+	if (rc < 0)
+		return rc;
+	o->fd = resolver_open_names(o->l);
+	return o->fd < 0 ? world_says(o->err, o->fd, "copy", "/etc/hosts") : 0;
+}
+
+/* Of its own slot and nobody else's: there is nothing to allow. */
+int
+opener_memory(struct opening *o)
+{
+	int rc = sys_memfd("bulkhead-kept", LAUNCH_MEMORY_BYTES, &o->fd);
+
+	o->granted = true;
+	return rc < 0 ? world_says(o->err, rc, "make", "memory") : 0;
+}
+
 /* --- all of them ------------------------------------------------------ */
 
 static int (*const openers[RES_COUNT])(struct opening *o) = {
@@ -338,6 +360,7 @@ static int (*const openers[RES_COUNT])(struct opening *o) = {
     [RES_FILE_CREATE] = opener_file_create,
     [RES_DIRECTORY] = opener_directory,
     [RES_RESOLVER] = opener_resolver,
+    [RES_LOOKUP] = opener_lookup,
     [RES_CHARDEV] = opener_chardev,
     [RES_VDE_CONTROL] = opener_vde_control,
     [RES_VDE_DATA] = opener_vde_data,
@@ -348,6 +371,7 @@ static int (*const openers[RES_COUNT])(struct opening *o) = {
     [RES_BRIDGE] = opener_bridge,
     [RES_SCRIPT] = opener_script,
     [RES_DOWNSCRIPT] = opener_downscript,
+    [RES_MEMORY] = opener_memory,
 };
 
 static bool
@@ -362,13 +386,64 @@ same_args(const struct launch_open *a, const struct launch_open *b)
 	       strcmp(a->name, b->name) == 0 && strcmp(a->path, b->path) == 0;
 }
 
+/* A connection was for one process; an interface may have been deleted. */
+static bool
+still_good(struct opening *o, const struct resource *r)
+{
+	struct ifreq req;
+
+	if (r->fd < 0)
+		return false;
+	if (o->args->kind == RES_TAP || o->args->kind == RES_BRIDGE)
+		return tap_query(r->fd, &req) >= 0;
+	return !opener_is_connection(o->l, o->args);
+}
+
+/* What was opened, or may be tried again. */
+static void
+keep(struct opening *o, struct resource *r)
+{
+	r->granted = true;
+	r->free = o->free;
+	r->args = *o->args;
+	r->fd = fd_take(&o->fd);
+	r->made = o->made;
+	r->made_dev = o->made_dev;
+	r->made_ino = o->made_ino;
+	r->run = o->run;
+}
+
+/* As if for the first time: whoever lets policy decide needs no grant. */
+static int
+open_judged(struct opening *o, struct resource *r)
+{
+	int rc;
+
+	o->free = !o->l->latched;
+	rc = openers[o->args->kind](o);
+	if (rc < 0)
+		fd_close_foreign(&o->fd);
+	/* The world said no, policy did not: it may be tried again. */
+	if (rc < 0 && (!o->granted || !opener_is_connection(o->l, o->args)))
+		return rc;
+	fd_close_foreign(&r->fd);
+	keep(o, r);
+	return rc;
+}
+
 /* What was granted stays granted; what is still good stays open. */
 static int
 open_again(struct opening *o, struct resource *r)
 {
+	bool same = r->granted && same_args(&r->args, o->args);
 	int rc;
 
-	if (!r->granted || !same_args(&r->args, o->args))
+	/* A name has another address, or has several. */
+	if (!same && o->args->kind == RES_STREAM_CONNECT &&
+	    o->args->remote.sa.sa_family != AF_UNIX &&
+	    (!r->granted || r->args.kind == RES_STREAM_CONNECT))
+		return open_judged(o, r);
+	if (!same)
 		return err_set(o->err, -EPERM,
 		    "only what the slot was granted can be opened again");
 	/* Policy would say the same, but no link may have come in between. */
@@ -382,7 +457,7 @@ open_again(struct opening *o, struct resource *r)
 		fd_close_foreign(&r->fd);
 		return 0;
 	}
-	if (r->fd >= 0 && !opener_is_connection(o->l, o->args))
+	if (still_good(o, r))
 		return 0;
 	fd_close_foreign(&r->fd);
 	rc = openers[o->args->kind](o);
@@ -395,29 +470,12 @@ open_again(struct opening *o, struct resource *r)
 static int
 open_first(struct opening *o, struct resource *r)
 {
-	int rc;
-
 	/* One permission per rule of hostfwd, all under one index. */
 	if (r->granted && (o->args->kind != RES_PERMIT_LISTEN ||
 			      r->args.kind != RES_PERMIT_LISTEN))
 		return err_set(o->err, -EEXIST,
 		    "resource %u of the slot is open", o->args->index);
-	o->free = !o->l->latched;
-	rc = openers[o->args->kind](o);
-	if (rc < 0)
-		fd_close_foreign(&o->fd);
-	/* The world said no, policy did not: it may be tried again. */
-	if (rc < 0 && (!o->granted || !opener_is_connection(o->l, o->args)))
-		return rc;
-	r->granted = true;
-	r->free = o->free;
-	r->args = *o->args;
-	r->fd = fd_take(&o->fd);
-	r->made = o->made;
-	r->made_dev = o->made_dev;
-	r->made_ino = o->made_ino;
-	r->run = o->run;
-	return rc;
+	return open_judged(o, r);
 }
 
 int

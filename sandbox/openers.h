@@ -38,6 +38,8 @@ void opener_roomy(int fd);
 int opener_fd(struct opening *o);
 int opener_directory(struct opening *o);
 int opener_resolver(struct opening *o);
+int opener_lookup(struct opening *o);
+int opener_memory(struct opening *o);
 
 int opener_netmap(struct opening *o); /* open_netmap.c */
 
@@ -97,6 +99,7 @@ int opener_allowed_unix(
 
 /* opener_allowed_network - may the slot's process be in the host's network? */
 int opener_allowed_network(struct opening *o);
+int opener_allowed_lookup(struct opening *o);
 
 /*
  * opener_parent - ask policy about a path, and open its directory.

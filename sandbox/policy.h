@@ -29,6 +29,7 @@ enum policy_kind {
 	POLICY_SCRIPT,    /* run a program beneath a directory */
 	POLICY_VDE,       /* join a switch: its directory, beneath one */
 	POLICY_NETWORK,   /* a process in the host's network: "host" */
+	POLICY_LOOKUP,    /* ask for the addresses of that name of a host */
 	POLICY_INTERFACE, /* make or take a tap of that name */
 	POLICY_NETMAP,    /* bind the netmap port of that name */
 	POLICY_BRIDGE,    /* have a tap put into that bridge by a helper */
@@ -101,6 +102,12 @@ bool policy_path(const struct policy *p, enum policy_kind kind,
  */
 bool policy_name(
     const struct policy *p, enum policy_kind kind, const char *name);
+
+/*
+ * policy_host - may the addresses of this host's name be asked for? A pattern
+ * is a name, or with a dot in front of it all that is beneath a domain.
+ */
+bool policy_host(const struct policy *p, const char *name);
 
 /* policy_plain - absolute, without `.`, `..` and empty components. */
 bool policy_plain(const char *path);

@@ -102,6 +102,16 @@ takes_descriptor(uint32_t kind)
 	return kind == RES_FD || kind == RES_FILE_CREATE || kind == RES_TAP_FD;
 }
 
+/* What is to be looked up goes onto a command line. */
+static bool
+lookup_fits(const struct launch_open *o)
+{
+	return o->kind != RES_LOOKUP ||
+	       (o->index == 0 && addr_is_name(o->path) &&
+		   (o->number == AF_UNSPEC || o->number == AF_INET ||
+		       o->number == AF_INET6));
+}
+
 static bool
 open_fits(const struct request *q)
 {
@@ -118,7 +128,8 @@ open_fits(const struct request *q)
 	if (q->fd >= 0 && !takes_descriptor(o->kind))
 		return false;
 	return address_fits(&o->local) && address_fits(&o->remote) &&
-	       ends(o->path, sizeof o->path) && ends(o->name, sizeof o->name);
+	       ends(o->path, sizeof o->path) && ends(o->name, sizeof o->name) &&
+	       lookup_fits(o);
 }
 
 static bool
@@ -129,7 +140,7 @@ spawn_fits(const struct request *q)
 
 	if (q->msg.slot == 0 || !ends(w->id, sizeof w->id) || w->id[0] == '\0')
 		return false;
-	if (w->role == ROLE_LANE)
+	if (w->role == ROLE_LANE || w->role == ROLE_RESOLVE)
 		return true;
 	return w->role >= ROLE_BACKEND &&
 	       w->role - ROLE_BACKEND < backend_entry_count &&
@@ -228,14 +239,14 @@ static bool
 strays(const struct request *q)
 {
 	uint32_t role = q->msg.spawn.role;
+	uint32_t leave = role == ROLE_RESOLVE ? RES_LOOKUP : RES_RESOLVER;
 	unsigned i;
 
-	if (role < ROLE_BACKEND ||
-	    !backend_entries[role - ROLE_BACKEND].host_network)
+	if (!spawn_host_network(role))
 		return false;
 	for (i = 0; i < LAUNCH_RESOURCES; i++)
 		if (q->slot->resources[i].granted &&
-		    q->slot->resources[i].args.kind == RES_RESOLVER)
+		    q->slot->resources[i].args.kind == leave)
 			return false;
 	return true;
 }

@@ -1,8 +1,9 @@
 /*
  * runner.c - start the operator's scripts and helpers, watch them, tell.
  *
- * Runs in: the runner, a process forked by the launcher at its start, and its
- * children until they are the ordered program. No filter: see runner.h.
+ * Runs in: the runner and its keeper, processes forked by the launcher at its
+ * start, and their children until they are the ordered program. No filter: see
+ * runner.h.
  * Trusts: the launcher, its only asker. Of the programs' output it keeps the
  * end, made printable.
  *
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,12 +35,16 @@
 #define READ_BYTES 4096u
 /* How long the end of a killed program may take to be seen. */
 #define LOOK_MS 20
+/* Before another runner is started. */
+#define KEEP_MS 100
 
 /* The runner's own numbers; all others are closed. */
 #define ASKER 3
 
+#define STARTING (-1)
+
 struct job {
-	pid_t pid; /* 0: free */
+	pid_t pid; /* 0: free; STARTING: has no process yet */
 	int out;   /* read end of its output, or -1 */
 	uint32_t slot, number;
 	uint64_t deadline_ns;
@@ -49,7 +55,9 @@ struct job {
 	size_t words_len;
 };
 
-static struct job jobs[RUNNER_JOBS];
+/* Shared with the keeper, so that the next runner knows what is lost. */
+static struct job *jobs;
+static pid_t self; /* the runner */
 
 /* --- the program's side of the fork ------------------------------------ */
 
@@ -75,6 +83,9 @@ become(const struct run_order *o, int out, int given)
 	uint32_t i;
 
 	(void)setsid();
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != self)
+		_exit(127);
 	move_fd(out, STDOUT_FILENO);
 	move_fd(out, STDERR_FILENO);
 	if (given >= 0)
@@ -138,20 +149,21 @@ start(const struct run_order *o, int given, struct job *j)
 
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return -errno;
+	memset(j, 0, sizeof *j);
+	j->slot = o->slot;
+	j->number = o->number;
+	j->pid = STARTING;
 	pid = fork();
 	if (pid == 0)
 		become(o, out[1], given);
+	j->pid = pid < 0 ? 0 : pid;
 	(void)close(out[1]);
 	if (pid < 0) {
 		(void)close(out[0]);
-		return -errno;
+		return -EAGAIN;
 	}
 	(void)sys_nonblock(out[0], true);
-	memset(j, 0, sizeof *j);
-	j->pid = pid;
 	j->out = out[0];
-	j->slot = o->slot;
-	j->number = o->number;
 	j->deadline_ns =
 	    sys_mono_ns() + (uint64_t)o->timeout_ms * UINT64_C(1000000);
 	return 0;
@@ -357,13 +369,84 @@ turn(const sigset_t *usual)
 }
 
 _Noreturn static void
-serve(int asker)
+serve(void)
+{
+	sigset_t usual, blocked;
+
+	self = getpid();
+	(void)prctl(PR_SET_NAME, "bulkhead-run");
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+	sigemptyset(&usual);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGCHLD);
+	(void)sigprocmask(SIG_SETMASK, &blocked, NULL);
+	for (;;)
+		turn(&usual);
+}
+
+/* --- the keeper ------------------------------------------------------------
+ */
+
+/* The runner was killed: end what it ran, and tell. */
+static void
+lose_jobs(void)
+{
+	unsigned i;
+
+	for (i = 0; i < RUNNER_JOBS; i++) {
+		if (jobs[i].pid == 0)
+			continue;
+		/* Not reaped by anybody since: the numbers are still theirs. */
+		if (jobs[i].pid != STARTING) {
+			(void)kill(-jobs[i].pid, SIGKILL);
+			(void)kill(jobs[i].pid, SIGKILL);
+		}
+		tell(jobs[i].slot, jobs[i].number, RUN_LOST, 0, "");
+		jobs[i].pid = 0;
+	}
+}
+
+/*
+ * Wait for the runner's end, and reap what earlier ones left to us. What is
+ * ours now because this one has died stays until lose_jobs has killed it.
+ * False: it ended as it should.
+ */
+static bool
+runner_was_killed(pid_t runner)
+{
+	int status = 0;
+	siginfo_t dead;
+
+	for (;;) {
+		if (waitid(P_ALL, 0, &dead, WEXITED | WNOWAIT) < 0) {
+			if (errno != EINTR)
+				return false;
+			continue;
+		}
+		if (waitpid(runner, &status, WNOHANG) == runner)
+			break;
+		(void)waitpid(dead.si_pid, NULL, WNOHANG);
+	}
+	return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+static bool
+launcher_is_gone(int wait_ms)
+{
+	struct pollfd asker = {.fd = ASKER, .events = 0};
+
+	return poll(&asker, 1, wait_ms) > 0;
+}
+
+/* From the launcher's process to one that has nothing of it but the pair. */
+static void
+leave_launcher(int asker)
 {
 	struct sigaction on_child = {.sa_handler = caught};
-	sigset_t blocked, usual;
 	int null_fd = open("/dev/null", O_RDWR);
+	sigset_t none;
 
-	(void)prctl(PR_SET_NAME, "bulkhead-run");
+	(void)prctl(PR_SET_NAME, "bulkhead-keep");
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	/* A terminal's signals are for the launcher, which then orders what
 	 * is to be done; SIGTERM to all of a group is the same. */
@@ -373,19 +456,41 @@ serve(int asker)
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigaction(SIGCHLD, &on_child, NULL);
-	sigemptyset(&blocked);
-	(void)sigprocmask(SIG_SETMASK, &blocked, &usual);
-	sigemptyset(&usual);
-	sigaddset(&blocked, SIGCHLD);
-	(void)sigprocmask(SIG_BLOCK, &blocked, NULL);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (asker != ASKER && dup3(asker, ASKER, O_CLOEXEC) < 0)
 		_exit(1);
 	(void)dup2(null_fd, STDIN_FILENO);
 	(void)dup2(null_fd, STDOUT_FILENO);
 	(void)dup2(null_fd, STDERR_FILENO);
 	(void)close_range(ASKER + 1, ~0u, 0);
-	for (;;)
-		turn(&usual);
+}
+
+_Noreturn static void
+keep_runner(int asker)
+{
+	int wait_ms = 0;
+	pid_t pid;
+
+	leave_launcher(asker);
+	jobs = mmap(NULL, RUNNER_JOBS * sizeof *jobs, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (jobs == MAP_FAILED)
+		_exit(1);
+	/* One that cannot live is not tried all the time. */
+	while (!launcher_is_gone(wait_ms)) {
+		wait_ms = KEEP_MS;
+		pid = fork();
+		if (pid == 0)
+			serve();
+		if (pid < 0)
+			continue;
+		if (!runner_was_killed(pid))
+			break;
+		lose_jobs();
+		tell(0, 0, RUN_LOST, 0, "");
+	}
+	_exit(0);
 }
 
 int
@@ -398,7 +503,7 @@ runner_start(void)
 		return rc;
 	pid = fork();
 	if (pid == 0)
-		serve(pair[1]);
+		keep_runner(pair[1]);
 	rc = errno;
 	(void)close(pair[1]);
 	if (pid < 0) {

@@ -6,6 +6,10 @@
  * before it confines itself; from then on the runner starts what the launcher
  * orders, as an argv, and nothing else. It opens nothing and decides nothing.
  *
+ * Above it is its keeper, which does nothing but start another one should it
+ * be killed: it cannot be forked again later, when there is a filter. What ran
+ * for the one before is killed and reported as lost.
+ *
  * One order or result is one datagram of a seqpacket pair, a fixed-size
  * struct. An order may bring one descriptor, the program's number 3.
  */
@@ -43,19 +47,20 @@ enum run_end {
 	RUN_TIMEOUT,   /* it was killed after timeout_ms */
 	RUN_FLOOD,     /* it was killed after RUNNER_OUTPUT bytes */
 	RUN_CANCELLED, /* it was killed by order */
+	RUN_LOST,      /* it was killed because the runner was */
 };
 
 struct run_result {
 	uint32_t slot;
-	uint32_t number;
-	uint32_t how; /* enum run_end */
+	uint32_t number; /* 0: of no program: there is a new runner */
+	uint32_t how;    /* enum run_end */
 	int32_t status;
 	char words[RUNNER_WORDS]; /* printable, ends in NUL */
 };
 
 /*
- * runner_start - fork the runner. Returns our end of the pair (owned by the
- * caller, non-blocking), or -errno.
+ * runner_start - fork the keeper and the runner. Returns our end of the pair
+ * (owned by the caller, non-blocking), or -errno.
  */
 int runner_start(void);
 

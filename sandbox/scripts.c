@@ -158,8 +158,10 @@ opener_script(struct opening *o)
 	struct run_order order;
 	int rc;
 
-	if (o->slot->run.number != 0 || o->args->again)
-		return err_set(o->err, -EBUSY, "the slot has run its script");
+	if (o->slot->run.number != 0)
+		return err_set(o->err, -EBUSY, "the slot runs its script");
+	if (o->args->again && !o->slot->tap_anew)
+		return 0;
 	rc = choose(o, USUAL_UP, program);
 	if (rc <= 0)
 		return rc;
@@ -171,6 +173,7 @@ opener_script(struct opening *o)
 	if (rc < 0)
 		return cannot_run(o->err, rc, program);
 	o->slot->run.index = o->args->index;
+	o->slot->run.again = o->args->again;
 	return OPENER_LATER;
 }
 
@@ -215,7 +218,8 @@ judge_bridge(struct opening *o, const char *bridge, char program[LAUNCH_PATH])
 	size_t len = strlen(bridge);
 	int rc;
 
-	if (len >= IFNAMSIZ || strchr(bridge, '/') != NULL)
+	/* The kernel ignores a colon and what is behind it: "br0:" is br0. */
+	if (len >= IFNAMSIZ || strpbrk(bridge, "/: \t\n") != NULL)
 		return err_set(o->err, -EINVAL,
 		    "br=%s is not the name of a bridge (at most 15 bytes)",
 		    bridge);
@@ -262,6 +266,7 @@ opener_bridge(struct opening *o)
 	fd_close_foreign(&o->slot->run.sock);
 	o->slot->run.sock = pair[0];
 	o->slot->run.index = o->args->index;
+	o->slot->run.again = o->args->again;
 	return OPENER_LATER;
 }
 
@@ -321,6 +326,10 @@ how_it_ended(const struct run_result *r, char text[LAUNCH_TEXT])
 		snprintf(how, sizeof how, "it wrote more than %u bytes",
 		    RUNNER_OUTPUT);
 		break;
+	case RUN_LOST:
+		snprintf(how, sizeof how,
+		    "the process that runs scripts was killed, and it with it");
+		break;
 	default:
 		snprintf(how, sizeof how, "it was ended");
 	}
@@ -371,8 +380,11 @@ answer_open(struct launcher *l, struct slot *s, int rc, const struct err *err)
 	if (rc < 0) {
 		snprintf(
 		    s->opened.text, sizeof s->opened.text, "%.250s", err->text);
-		s->resources[s->run.index].granted = false;
-		s->up_failed = true;
+		/* What was granted before may be tried again. */
+		if (!s->run.again) {
+			s->resources[s->run.index].granted = false;
+			s->up_failed = true;
+		}
 	}
 	launcher_note(l, s, TELL_OPENED);
 }
@@ -393,6 +405,8 @@ ended(struct launcher *l, struct slot *s, const struct run_result *r)
 	else if (what == RUN_UP && !succeeded(r))
 		rc = err_set(&err, -ECHILD,
 		    "network script %.90s failed: %.140s", s->run.program, how);
+	else if (what == RUN_UP)
+		s->tap_anew = false;
 	s->run.number = 0;
 	if (what != RUN_DOWN)
 		answer_open(l, s, rc, &err);
@@ -411,6 +425,10 @@ scripts_heard(struct launcher *l)
 		return;
 	if (got == (ssize_t)sizeof r) {
 		r.words[sizeof r.words - 1] = '\0';
+		if (r.number == 0)
+			log_event(LOG_WARN, "script.runner", "text=%s",
+			    log_quote("the process that runs scripts was "
+				      "killed; there is another"));
 		if (r.number != 0 && r.slot < l->slots_known &&
 		    l->slots[r.slot].run.number == r.number)
 			ended(l, &l->slots[r.slot], &r);

@@ -47,11 +47,12 @@ is_backend(uint32_t role)
 	return role >= ROLE_BACKEND;
 }
 
-static bool
-host_network(uint32_t role)
+bool
+spawn_host_network(uint32_t role)
 {
-	return is_backend(role) &&
-	       backend_entries[role - ROLE_BACKEND].host_network;
+	return role == ROLE_RESOLVE ||
+	       (is_backend(role) &&
+		   backend_entries[role - ROLE_BACKEND].host_network);
 }
 
 /* --- what works here -------------------------------------------------- */
@@ -191,7 +192,7 @@ spawn_wanted(const struct launcher *l, uint32_t role)
 
 	(void)l;
 	all &= ~(UINT64_C(1) << LAYER_CGROUP); /* not made in this build */
-	if (host_network(role))
+	if (spawn_host_network(role))
 		all &= ~(UINT64_C(1) << LAYER_NET_NS);
 	return all;
 }
@@ -360,6 +361,14 @@ add_map_args(struct args *a, const struct resource *r)
 	add_arg(a, "--map-bytes=%llu", (unsigned long long)r->map_bytes);
 }
 
+/* Of what was granted, and so allowed by policy; the broker has no say. */
+static void
+add_lookup_args(struct args *a, const struct resource *r)
+{
+	add_arg(a, "--lookup=%s", r->args.path);
+	add_arg(a, "--family=%u", r->args.number);
+}
+
 static char *const *
 child_args(struct launcher *l, const struct slot *s, struct args *a,
     const struct stage1 *order)
@@ -378,11 +387,13 @@ child_args(struct launcher *l, const struct slot *s, struct args *a,
 	add_arg(a, "--resources=0x%x", open);
 	if (s->resources[0].granted && s->resources[0].args.kind == RES_NETMAP)
 		add_map_args(a, &s->resources[0]);
+	if (s->role == ROLE_RESOLVE)
+		add_lookup_args(a, &s->resources[0]);
 	if (order->etc_target >= 0)
 		add_arg(a, "--etc-fd=%d", order->etc_target);
 	if (order->tftp_target >= 0)
 		add_arg(a, "--tftp-fd=%d", order->tftp_target);
-	if (host_network(s->role))
+	if (spawn_host_network(s->role))
 		add_arg(a, "--network=host");
 	add_usual_args(a, l, s);
 	return a->list;
@@ -413,7 +424,8 @@ order_fds(const struct launcher *l, const struct slot *s,
 		const struct resource *r = &s->resources[i];
 
 		order->fds[FD_RESOURCE + i] = r->fd;
-		if (r->fd >= 0 && r->args.kind == RES_RESOLVER)
+		if (r->fd >= 0 && (r->args.kind == RES_RESOLVER ||
+				      r->args.kind == RES_LOOKUP))
 			order->etc_target = (int)(FD_RESOURCE + i);
 		if (r->fd >= 0 && r->args.kind == RES_DIRECTORY)
 			order->tftp_target = (int)(FD_RESOURCE + i);
@@ -429,14 +441,16 @@ order_confinement(const struct launcher *l, unsigned slot, struct stage1 *order)
 
 	order->confine = l->options.sandbox != SANDBOX_OFF;
 	order->flags = l->clone_flags;
-	if (host_network(role))
+	if (spawn_host_network(role))
 		order->flags &= ~(uint64_t)CLONE_NEWNET;
 	order->uid = l->uid_base != 0 ? l->uid_base + slot : 0;
 	order->has_caps = l->root || (order->flags & CLONE_NEWUSER);
-	if (!is_backend(role))
+	if (role == ROLE_BROKER || role == ROLE_LANE)
 		order->files = FILES_MANY;
 	else
-		order->files = host_network(role) ? FILES_SOCKETS : FILES_FEW;
+		order->files = is_backend(role) && spawn_host_network(role)
+				   ? FILES_SOCKETS
+				   : FILES_FEW;
 }
 
 /* Fork, give ids, let go. */
@@ -446,8 +460,11 @@ start(struct slot *s, struct stage1 *order)
 	int rc;
 	pid_t pid = fork_child(order->flags, &s->pidfd);
 
-	if (pid == 0)
+	if (pid == 0) {
+		/* Else it would wait for ever, should we die now. */
+		fd_close(&s->chan);
 		stage1_run(order);
+	}
 	if (pid < 0)
 		return pid;
 	s->pid = pid;

@@ -58,19 +58,20 @@ read_line(struct acl *acl, char *line, unsigned depth)
 		    read_file(&inner, argument, depth + 1) == 0)
 			acl->allowed |= inner.allowed;
 		acl->denied |= inner.denied;
+		acl->lines = inner.lines;
 	} else
 		return bad(acl, "Unknown command: ", command);
 	return 0;
 }
 
-/* Only root, or who we are, may say who may. */
+/* Only root, or who started us, may say who may. */
 static bool
-is_trusted(int fd)
+is_trusted(const struct acl *acl, int fd)
 {
 	struct stat st;
 
 	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	       (st.st_uid == 0 || st.st_uid == geteuid()) &&
+	       (st.st_uid == 0 || st.st_uid == acl->owner) &&
 	       (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
@@ -84,7 +85,7 @@ read_file(struct acl *acl, const char *file, unsigned depth)
 	fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return bad(acl, "cannot open acl file ", file);
-	if (!is_trusted(fd)) {
+	if (!is_trusted(acl, fd)) {
 		(void)close(fd);
 		return bad(acl, "others may write acl file ", file);
 	}
@@ -93,8 +94,15 @@ read_file(struct acl *acl, const char *file, unsigned depth)
 		(void)close(fd);
 		return bad(acl, "cannot read acl file ", file);
 	}
-	while (rc == 0 && fgets(line, sizeof line, f) != NULL)
-		rc = read_line(acl, line, depth);
+	while (rc == 0 && fgets(line, sizeof line, f) != NULL) {
+		/* Cut, or with a NUL in it: not a line that was meant so. */
+		if (strchr(line, '\n') == NULL && !feof(f))
+			rc = bad(acl, "a line is too long in acl file ", file);
+		else if (++acl->lines > ACL_LINES_MAX)
+			rc = bad(acl, "too many lines in acl file ", file);
+		else
+			rc = read_line(acl, line, depth);
+	}
 	(void)fclose(f);
 	return rc;
 }
@@ -103,6 +111,11 @@ int
 acl_read(struct acl *acl, const char *file)
 {
 	acl->allowed = acl->denied = false;
+	acl->lines = 0;
 	acl->error[0] = '\0';
-	return read_file(acl, file, 0);
+	if (read_file(acl, file, 0) < 0)
+		return -1;
+	return acl->lines > ACL_LINES_MAX
+		   ? bad(acl, "too many lines in acl file ", file)
+		   : 0;
 }

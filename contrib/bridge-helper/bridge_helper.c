@@ -6,8 +6,8 @@
  * file, one byte with one descriptor over the unix socket, exit status.
  *
  * Runs in: a program of its own, started by the launcher, or set-uid root for
- * users. Then it keeps CAP_NET_ADMIN and nothing else, and takes no file
- * name from its caller.
+ * users. Then it keeps CAP_NET_ADMIN and nothing else, from its first
+ * statements on, and takes no file name from its caller.
  * Trusts: the ACL file. Not its arguments, nor the descriptors it was given.
  * Specification: netdevs.md 8.5; Linux Documentation/networking/tuntap.rst.
  */
@@ -149,18 +149,20 @@ parse(int argc, char **argv)
 		usage();
 	if (r.acl != NULL && getauxval(AT_SECURE) != 0)
 		refuse("--acl is not for a privileged program", "");
-	if (strlen(r.bridge) >= IFNAMSIZ || r.bridge[0] == '\0')
+	/* The kernel ignores a colon and what is behind it: "br0:" is br0. */
+	if (strlen(r.bridge) >= IFNAMSIZ || r.bridge[0] == '\0' ||
+	    strpbrk(r.bridge, ":/ \t\n") != NULL)
 		refuse("not the name of a bridge: ", r.bridge);
 	return r;
 }
 
 static void
-check_acl(const struct request *r)
+check_acl(const struct request *r, uid_t owner)
 {
 	const char *file = r->acl != NULL ? r->acl : BRIDGE_CONF;
-	struct acl acl = {.bridge = r->bridge};
+	struct acl acl = {.bridge = r->bridge, .owner = owner};
 
-	if (r->acl == NULL && access(file, F_OK) < 0)
+	if (r->acl == NULL && access(file, F_OK) < 0 && errno == ENOENT)
 		file = QEMU_CONF;
 	if (acl_read(&acl, file) < 0)
 		refuse(acl.error, "");
@@ -276,14 +278,16 @@ int
 main(int argc, char **argv)
 {
 	char name[IFNAMSIZ];
+	uid_t owner = getauxval(AT_SECURE) != 0 ? 0 : geteuid();
 	struct request r;
 	int tap;
 
 	fill_standard_fds();
-	r = parse(argc, argv);
-	/* The ACL file may be for root's eyes only: it is read first. */
-	check_acl(&r);
+	/* As qemu-bridge-helper: who may not read a part of the ACL is not
+	 * meant by it. */
 	drop_privilege();
+	r = parse(argc, argv);
+	check_acl(&r, owner);
 	check_socket(r.fd);
 	tap = make_tap(r.header, name);
 	join(r.bridge, name);

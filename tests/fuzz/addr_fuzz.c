@@ -3,6 +3,7 @@
  */
 #include "proto/addr.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,11 @@ try_text(const char *text)
 	int rc = addr_parse(text, &a, &err);
 
 	demand(rc == 0 || (rc < 0 && err.text[0] != '\0'));
+	demand(rc != -ENOENT || a.len == 0);
+	demand(!addr_is_name(text) ||
+	       text[strspn(text, "abcdefghijklmnopqrstuvwxyz"
+				 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				 "0123456789-_.")] == '\0');
 	if (rc == 0 && a.sa.sa_family != AF_UNIX) {
 		demand(addr_parse(addr_text(&a, buf), &b, &err) == 0);
 		demand(addr_equal(&a, &b));

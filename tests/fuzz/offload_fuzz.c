@@ -1,7 +1,8 @@
 /*
  * offload_fuzz.c - a frame that is anything, with metadata that is anything.
  *
- * The input: 8 bytes of metadata, 1 byte of how many frames are taken at once,
+ * The input: 8 bytes of metadata, 1 byte of how many frames are taken at once
+ * (from 128 on: TCP is not cut),
  * 2 bytes of how long the frame is (its last byte goes on), then the frame.
  * Whatever it says, what comes out is complete frames, no more of them and no
  * more bytes than a frame can become.
@@ -72,15 +73,21 @@ take_all(struct offload_work *o, const struct frame *in, size_t max)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct offload_work *o;
+	static struct offload_work *works[2];
+	struct offload_work *o;
 	struct frame f = {.len = 0};
 	uint8_t *own;
 	size_t max;
 
-	if (o == NULL)
-		o = offload_new();
-	if (o == NULL || size < 12)
+	if (works[1] == NULL) {
+		works[0] = offload_new();
+		works[1] = offload_new();
+		demand(works[0] != NULL && works[1] != NULL);
+		offload_long(works[1]);
+	}
+	if (size < 12)
 		return 0;
+	o = works[data[8] >> 7];
 	memcpy(&f.meta, data, sizeof f.meta);
 	max = 1 + data[8] % AT_ONCE;
 	f.len = FRAME_BYTES_MIN + (data[9] * 256u + data[10]) %

@@ -34,6 +34,7 @@ static struct {
 	struct loop *loop;
 	struct watch *idle;
 	struct vhost_dev dev;
+	struct virtq_mark *marks;
 	bool made, runs[QUEUES];
 	unsigned turns;
 	int peer, kinds[6];
@@ -203,7 +204,9 @@ make(void)
 	fz.kinds[3] = eventfd(200, EFD_SEMAPHORE | EFD_NONBLOCK);
 	fz.kinds[4] = pair[0];
 	fz.kinds[5] = pipes[0];
-	vhost_dev_init(&fz.dev, fz.loop, &ops, NULL);
+	fz.marks = calloc(VHOST_QUEUES_MAX, sizeof *fz.marks);
+	demand(fz.marks != NULL);
+	vhost_dev_init(&fz.dev, fz.loop, &ops, fz.marks, NULL);
 	fz.made = true;
 }
 

@@ -28,6 +28,7 @@ static struct {
 	struct guest_memory memory;
 	struct virtq q;
 	struct virtq_config config;
+	struct virtq_mark mark; /* what another process left */
 	struct virtq_chain chain;
 	struct held {
 		uint16_t id, slots;
@@ -164,8 +165,32 @@ call_start(uint32_t base)
 
 	fz.held_count = 0;
 	fz.config.base = base;
+	fz.config.told = base;
 	rc = virtq_start(&fz.q, &fz.memory, &fz.config);
 	demand((rc == 0) == virtq_running(&fz.q));
+}
+
+/* Who was here before died, and leaves anything. */
+static inline void
+forge_mark(struct script *s)
+{
+	const struct virtq_mark_used last = fz.mark.used[0];
+	uint8_t *at = (uint8_t *)&fz.mark;
+	uint32_t told = (uint32_t)take(s, 1) << 8;
+
+	fz.mark = (struct virtq_mark){
+	    .desc = fz.config.desc,
+	    .size = fz.config.size,
+	    .told = told,
+	    .places = take(s, 6) | UINT64_C(1) << 63,
+	    .used = {last},
+	};
+	if ((told & 0x100) != 0)
+		memset(fz.mark.used, (int)take(s, 1), sizeof fz.mark.used);
+	if ((told & 0x200) != 0)
+		at[take(s, 2) % sizeof fz.mark] = (uint8_t)take(s, 1);
+	memset(&fz.q, 0x5a, sizeof fz.q);
+	call_start(told);
 }
 
 static inline void
@@ -194,7 +219,7 @@ call(struct script *s, uint8_t how)
 		call_start(virtq_stop(&fz.q));
 		break;
 	default:
-		(void)take(s, 1);
+		forge_mark(s);
 		break;
 	}
 	demand(fz.q.in_flight + fz.q.unflushed <= fz.config.size);
@@ -273,7 +298,9 @@ fuzz_queue(const uint8_t *data, size_t size, bool packed)
 	    .packed = packed,
 	    .event_idx = (how & 1) != 0,
 	    .indirect = (how & 2) != 0,
+	    .mark = &fz.mark,
 	};
+	memset(&fz.mark, 0, sizeof fz.mark);
 	/* Where region 2 ends, nothing may be behind. */
 	if ((how & 4) != 0 && packed)
 		fz.config.desc += REGION_BYTES - 16 * fz.config.size;

@@ -8,11 +8,28 @@
 
 /* --- the fake broker: what is wrong ----------------------------------- */
 
+/* A name without anything; what would be an option of its process. */
+static void
+break_lookup(struct launch_msg *msg, const char *how)
+{
+	msg->open.kind = RES_LOOKUP;
+	if (how[0] != '\0')
+		snprintf(msg->open.path, LAUNCH_PATH, "a.test");
+	if (strcmp(how, "-index") == 0)
+		msg->open.index = 1;
+	else if (strcmp(how, "-option") == 0)
+		snprintf(msg->open.path, LAUNCH_PATH, "-a.test");
+	else if (strcmp(how, "-family") == 0)
+		msg->open.number = AF_UNIX;
+}
+
 static void
 break_open(struct launch_msg *msg, const char *how)
 {
 	*msg = open_message(1, 0, RES_FILE_CREATE);
-	if (strcmp(how, "index") == 0)
+	if (strncmp(how, "lookup", 6) == 0)
+		break_lookup(msg, how + 6);
+	else if (strcmp(how, "index") == 0)
 		msg->open.index = LAUNCH_RESOURCES;
 	else if (strcmp(how, "kind") == 0)
 		msg->open.kind = RES_COUNT;

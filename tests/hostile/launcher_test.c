@@ -10,6 +10,8 @@
 #include "tests/hostile/launcher_breaks.h"
 #include "tests/hostile/launcher_chardevs.h"
 #include "tests/hostile/launcher_descriptors.h"
+#include "tests/hostile/launcher_names.h"
+#include "tests/hostile/launcher_taps.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -33,6 +35,8 @@ static const struct {
     {"sockets", scenario_sockets},
     {"chardevs", scenario_chardevs},
     {"descriptors", scenario_descriptors},
+    {"names", scenario_names},
+    {"taps", scenario_taps},
     {"chardev-policy", scenario_chardev_policy},
     {"term", scenario_term},
     {"stubborn", scenario_stubborn},
@@ -190,6 +194,42 @@ test_policy_refuses_and_names_the_rule(void **state)
 	fclose(f);
 	snprintf(path, sizeof path, "--policy=%s/policy", dir);
 	succeeds("policy-file", 0, path);
+}
+
+static void
+test_names_are_judged_as_the_kernel_has_them(void **state)
+{
+	char path[64];
+	FILE *f;
+
+	(void)state;
+	if (!as_root() || access("/dev/net/tun", W_OK) < 0)
+		skip();
+	snprintf(path, sizeof path, "%s/taps", dir);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	fprintf(f, TAPS_POLICY);
+	fclose(f);
+	snprintf(path, sizeof path, "--policy=%s/taps", dir);
+	succeeds("taps", 0, path);
+}
+
+static void
+test_a_name_leads_nowhere_else(void **state)
+{
+	char path[64];
+	FILE *f;
+
+	(void)state;
+	if (!as_root())
+		skip();
+	snprintf(path, sizeof path, "%s/names", dir);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	fprintf(f, NAMES_POLICY);
+	fclose(f);
+	snprintf(path, sizeof path, "--policy=%s/names", dir);
+	succeeds("names", 0, path);
 }
 
 static void
@@ -373,12 +413,13 @@ test_broker_that_breaks_a_rule_ends(void **state)
 	static const char *const rules[] = {"length", "long", "two-fds",
 	    "four-fds", "fd", "latch-fd", "open-index", "open-kind",
 	    "open-kind0", "open-flag", "open-path", "open-addr-len",
-	    "open-addr-short", "open-chardev-fd", "open-chardev-path",
-	    "open-addr-family", "open-addr-path", "open-qmp", "open-slot0",
-	    "open-slot", "open-magic", "open-type", "open-answer", "role",
-	    "role-high", "id", "no-id", "ring", "signal", "stop-self",
-	    "release-self", "quit-code", "latch-twice", "up-twice", "take-slot",
-	    "take-fd"};
+	    "open-addr-short", "open-lookup", "open-lookup-index",
+	    "open-lookup-option", "open-lookup-family", "open-chardev-fd",
+	    "open-chardev-path", "open-addr-family", "open-addr-path",
+	    "open-qmp", "open-slot0", "open-slot", "open-magic", "open-type",
+	    "open-answer", "role", "role-high", "id", "no-id", "ring", "signal",
+	    "stop-self", "release-self", "quit-code", "latch-twice", "up-twice",
+	    "take-slot", "take-fd"};
 	char name[64];
 	size_t i;
 
@@ -397,7 +438,7 @@ static int
 make_programs(void **state)
 {
 	static const char *const names[] = {
-	    "broker", "lane", "bridge", "dump", "socket", "user"};
+	    "broker", "lane", "resolve", "bridge", "dump", "socket", "user"};
 	char path[128], built[4096];
 	size_t i;
 
@@ -448,6 +489,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test(test_deaths_are_told_with_cause_and_words),
 	    cmocka_unit_test(test_lying_child_ends_and_others_do_not),
 	    cmocka_unit_test(test_policy_refuses_and_names_the_rule),
+	    cmocka_unit_test(test_names_are_judged_as_the_kernel_has_them),
+	    cmocka_unit_test(test_a_name_leads_nowhere_else),
 	    cmocka_unit_test(test_unread_answers_stop_the_asker_only),
 	    cmocka_unit_test(test_stale_socket_goes_and_a_living_one_stays),
 	    cmocka_unit_test(test_a_chardev_is_lent_to_one_slot_at_a_time),

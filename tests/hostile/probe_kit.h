@@ -15,12 +15,13 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <setjmp.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
 #include <cmocka.h>
 
-#define ROLES       7
+#define ROLES       8
 #define CALLS       512 /* numbers tried */
 #define INSNS_MAX   4096
 #define GET_FILTER  0x420c /* PTRACE_SECCOMP_GET_FILTER, linux/ptrace.h */
@@ -32,6 +33,7 @@
 static struct role {
 	const char *name;
 	bool network, files;
+	bool alone; /* not in a daemon: it lives too short a time there */
 	pid_t pid;
 	struct sock_filter code[INSNS_MAX];
 	unsigned short count;
@@ -44,6 +46,7 @@ static struct role {
     {.name = "user", .network = true, .files = true},
     {.name = "vhost-user"},
     {.name = "nic"},
+    {.name = "resolve", .network = true, .alone = true},
 };
 
 static char dir[] = "/tmp/bulkhead-probe-XXXXXX";
@@ -131,6 +134,8 @@ find_processes(void)
 		    strstr(status, "\nSeccomp_filters:\t2\n") == NULL)
 			continue;
 		for (i = 0; i < ROLES; i++) {
+			if (roles[i].alone)
+				continue;
 			/* The kernel keeps 15 bytes of a name. */
 			snprintf(name, sizeof name, "Name:\tbulkhead-%.6s\n",
 			    roles[i].name);
@@ -160,7 +165,7 @@ take_filter(struct role *r)
 			r->count = (unsigned short)rc;
 	} while (rc > 0);
 	(void)ptrace(PTRACE_DETACH, r->pid, NULL, NULL);
-	return index > 2 ? 0 : (int)rc;
+	return index > (r->alone ? 1 : 2) ? 0 : (int)rc;
 }
 
 /* Calls of one log line of the role: "x", "x?" or "x!", with commas. */
@@ -199,6 +204,48 @@ read_list(struct role *r, const char *event)
 	}
 }
 
+/*
+ * A process that is only confined by itself, ready, waiting for its word. Its
+ * log is appended to that of the others.
+ */
+static bool
+start_alone(struct role *r)
+{
+	static char program[4096], what[] = "--lookup=a.test";
+	char *argv[] = {program, (char[]){"--sandbox=best-effort:0"},
+	    (char[]){"--log-level=debug"}, what, NULL};
+	int launcher[2], control[2], log[2];
+	size_t used = strlen(text);
+	struct launch_msg msg;
+	ssize_t len;
+
+	own_dir(program, sizeof program - 64);
+	snprintf(program + strlen(program), 64, "/../../libexec/bulkhead-%s",
+	    r->name);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, launcher) < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET, 0, control) < 0 ||
+	    pipe(log) < 0)
+		return false;
+	r->pid = fork();
+	if (r->pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)fcntl(launcher[1], F_DUPFD, 20);
+		(void)dup2(log[1], STDERR_FILENO);
+		(void)dup2(fcntl(control[1], F_DUPFD, 20), FD_CONTROL);
+		(void)dup2(20, FD_LAUNCHER);
+		(void)close_range(5, ~0u, 0);
+		execv(program, argv);
+		_exit(127);
+	}
+	fd_close(&log[1]);
+	if (recv(launcher[0], &msg, sizeof msg, 0) != sizeof msg ||
+	    msg.type != LAUNCH_READY)
+		return false;
+	len = read(log[0], text + used, sizeof text - 1 - used);
+	text[used + (len > 0 ? (size_t)len : 0)] = '\0';
+	return len > 0;
+}
+
 /* Wait until each role's process has locked itself: then it is ready. */
 static bool
 find_all(void)
@@ -208,8 +255,9 @@ find_all(void)
 
 	for (tries = 0; tries < 100; tries++) {
 		find_processes();
-		for (i = 0; i < ROLES && roles[i].pid != 0; i++)
-			continue;
+		for (i = 0; i < ROLES; i++)
+			if (roles[i].pid == 0 && !roles[i].alone)
+				break;
 		if (i == ROLES)
 			return true;
 		(void)usleep(50000);
@@ -240,6 +288,10 @@ begin(void **state)
 		return -1;
 	}
 	for (i = 0; i < ROLES; i++) {
+		if (roles[i].alone && !start_alone(&roles[i])) {
+			print_message("%s does not start\n", roles[i].name);
+			return -1;
+		}
 		rc = take_filter(&roles[i]);
 		if (rc < 0)
 			why_not = strerrordesc_np(-rc);
@@ -267,6 +319,9 @@ end(void **state)
 		_exit(127);
 	}
 	(void)waitpid(pid, NULL, 0);
+	for (size_t i = 0; i < ROLES; i++)
+		if (roles[i].alone && roles[i].pid > 0)
+			(void)kill(roles[i].pid, SIGKILL);
 	return 0;
 }
 

@@ -4,7 +4,9 @@
  * It starts the real daemon with one netdev of every type, takes the filter
  * out of each role's live process (PTRACE_SECCOMP_GET_FILTER), puts it on
  * children of its own and makes every system call there is, one fork each.
- * A call that is not in the list that the role logged must kill. Needs root
+ * A call that is not in the list that the role logged must kill. A process that
+ * looks a name up lives too short for that: one is started beside the daemon,
+ * and its surroundings are seen to in test_51_names.py. Needs root
  * and a kernel with CONFIG_CHECKPOINT_RESTORE.
  */
 #include "tests/hostile/probe_kit.h"
@@ -167,7 +169,12 @@ test_wrong_arguments_kill(void **state)
 	for (i = 0; i < ROLES; i++) {
 		for (k = 0; k < sizeof wrong / sizeof *wrong; k++) {
 			/* where there are no files, opening is no matter */
-			if (wrong[k].nr == __NR_openat && !roles[i].files)
+			if (wrong[k].nr == __NR_openat && !roles[i].files &&
+			    !roles[i].alone)
+				continue;
+			/* libc tries that before it does without */
+			if (wrong[k].nr == __NR_socket && roles[i].alone &&
+			    wrong[k].args[0] == AF_NETLINK)
 				continue;
 			if (!kills(&roles[i], &wrong[k]))
 				fail_msg("%s: call %ld, case %zu passes",
@@ -228,6 +235,8 @@ test_file_systems_are_empty(void **state)
 	(void)state;
 	skip_if_unable();
 	for (i = 0; i < ROLES; i++) {
+		if (roles[i].alone)
+			continue;
 		list_root(roles[i].pid, "/", names, sizeof names);
 		assert_string_equal(names, roles[i].files ? "etc " : "");
 		if (!roles[i].files)
@@ -274,6 +283,8 @@ test_ids_and_rights_are_gone(void **state)
 	(void)state;
 	skip_if_unable();
 	for (i = 0; i < ROLES; i++) {
+		if (roles[i].alone)
+			continue;
 		proc_text(roles[i].pid, "status", status, sizeof status);
 		for (k = 0; k < sizeof wanted / sizeof *wanted; k++)
 			if (strstr(status, wanted[k]) == NULL)
@@ -322,6 +333,8 @@ test_descriptors_are_those_that_were_given(void **state)
 	skip_if_unable();
 	snprintf(capture, sizeof capture, "%s/c.pcap", dir);
 	for (i = 0; i < ROLES; i++) {
+		if (roles[i].alone)
+			continue;
 		snprintf(path, sizeof path, "/proc/%d/fd", (int)roles[i].pid);
 		d = opendir(path);
 		assert_non_null(d);

@@ -60,7 +60,7 @@ class Daemon:
         self.sessions, self.seen, self.was_up = [], set(), False
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         # A path: an abstract name is known in one network namespace only.
-        self.notify_path = f"/tmp/bh-notify-{os.getpid()}-{id(self)}"
+        self.notify_path = self.run_dir + ".notify"
         self.notify.bind(self.notify_path)
         os.chmod(self.notify_path, 0o777)
         argv = [*before, os.path.join(build, "bin", "bulkheadd"),

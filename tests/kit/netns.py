@@ -1,5 +1,7 @@
-"""Network namespaces to put taps into, and programs in them."""
+"""Network namespaces to put taps into, programs and sockets in them."""
 
+import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
@@ -17,6 +19,14 @@ def why_not():
                       stderr=subprocess.DEVNULL).returncode != 0:
         return "no network namespaces"
     return None
+
+
+CLONE_NEWNET = 0x40000000
+
+
+def _enter(fd):
+    if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 class Netns:
@@ -45,6 +55,17 @@ class Netns:
 
     def popen(self, *argv, **how):
         return subprocess.Popen(self.argv(*argv), **how)
+
+    @contextlib.contextmanager
+    def inside(self):
+        """What this thread opens is there, also afterwards."""
+        with open("/proc/thread-self/ns/net", "rb") as here, \
+                open(f"/proc/{self.pid}/ns/net", "rb") as there:
+            _enter(there.fileno())
+            try:
+                yield
+            finally:
+                _enter(here.fileno())
 
     def ip(self, *words):
         return self.run("ip", *words).stdout

@@ -17,15 +17,16 @@ def why_not():
 
 
 class Qemu:
-    """`qemu -M none` with the given arguments and a QMP session."""
+    """`qemu -M none` with the given arguments and a QMP session. `before` is
+    an argv prefix."""
 
-    def __init__(self, *args):
+    def __init__(self, *args, before=()):
         self.dir = tempfile.mkdtemp(prefix="bhq-", dir="/tmp")
         path = os.path.join(self.dir, "qmp")
         self.log = tempfile.TemporaryFile()
         self.qmp = None
         self.proc = subprocess.Popen(
-            [QEMU, "-M", "none", "-nodefaults", "-display", "none",
+            [*before, QEMU, "-M", "none", "-nodefaults", "-display", "none",
              "-monitor", "none", "-serial", "none",
              "-qmp", f"unix:{path},server=on,wait=off", *args],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)

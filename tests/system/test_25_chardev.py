@@ -489,18 +489,24 @@ def test_nic_on_a_passed_descriptor(qmp):
         qmp.cmd("netdev_add", type="nic", id="n", chardev="c")
         is_connected(qmp, "c")
         os.kill(process_of(qmp, "n")["pid"], signal.SIGKILL)
-        qmp.event("BACKEND_RESTARTED", id="n")
-        is_connected(qmp, "c")  # the same one
-        ours.setblocking(False)
+        # Nobody knows any more what was said on it: it ends, and both are told.
+        assert "ended with the process" in \
+            qmp.event("BACKEND_NOTICE", id="n")["text"]
+        ours.settimeout(10)
+        assert ours.recv(4096) == b""
+        until(lambda: not connected(qmp, "c"), 10, "an honest state")
+        assert not qmp.netdev("n")["operational"]
+        nic, = qmp.cmd("query-nics")
+        assert (nic["role"], nic["connected"]) == ("passed", False)
         qmp.cmd("netdev_del", id="n")
         qmp.cmd("chardev-remove", id="c")
-
-        def ended():
-            try:
-                return ours.recv(4096) == b""
-            except BlockingIOError:
-                return False
-        until(ended, 10, "the end of the connection")
+    # Another one, under the same names.
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pass_fd(qmp, "pair", theirs.fileno())
+        add(qmp, "c", passed("pair"), server=False)
+        qmp.cmd("netdev_add", type="nic", id="n", chardev="c")
+        is_connected(qmp, "c")
 
 
 @pytest.mark.parametrize("type_", ["nic", "vhost-user"])

@@ -215,7 +215,22 @@ def test_many_cards_at_once(qmp):
     assert all(n["link-up"] for n in nics)
     filters = qmp.cmd("query-rx-filter")
     assert [f["name"] for f in filters] == [f"n{i}" for i in range(40)]
+    assert all(f["vlan"] == "all" and f["vlan-table"] == NEW["vlan-table"]
+               for f in filters)
+
+
+def test_an_answer_about_very_many_cards_is_bounded(qmp):
+    """Beyond 128 the tables of all tags are left out, unless one is asked."""
+    for i in range(129):
+        qmp.cmd("netdev_add", type="nic", id=f"n{i}")
+    filters = qmp.cmd("query-rx-filter")
+    assert len(filters) == 129
     assert all(f["vlan"] == "all" and f["vlan-table"] == [] for f in filters)
+    one, = qmp.cmd("query-rx-filter", name="n7")
+    assert one["vlan-table"] == NEW["vlan-table"]
+    qmp.cmd("netdev_del", id="n0")
+    filters = qmp.cmd("query-rx-filter")
+    assert all(f["vlan-table"] == NEW["vlan-table"] for f in filters)
 
 
 # --- the command line ---------------------------------------------------------
@@ -235,6 +250,26 @@ def test_net_nic_is_on_a_hub_or_on_a_netdev(bulkhead):
     assert [(h["hubid"], [p["id"] for p in h["ports"]])
             for h in q.cmd("query-hubs")] == [(3, ["hub3port0", "hub3port1"])]
     until(lambda: "nic d has no peer" in d.log(), 5, "the warning")
+
+
+def test_nic_is_a_netdev_and_its_card(bulkhead):
+    d = bulkhead("-nic", "user,model=virtio-net-pci,mac=52:54:00:00:00:07",
+                 "-nic", "socket,id=s,listen=127.0.0.1:0",
+                 "-nic", "hubport,hubid=5")
+    q = d.qmp()
+    nics = {n["id"]: n for n in q.cmd("query-nics")}
+    assert {n: nics[n]["peer"] for n in nics} == {
+        "nic0": "nic0-user", "s-nic": "s", "nic2": "nic2-hubport"}
+    assert nics["nic0"]["mac"] == "52:54:00:00:00:07"
+    assert nics["nic0"]["path"] == d.path("nic0.sock")
+    assert [h["hubid"] for h in q.cmd("query-hubs")] == [5]
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(nics["nic0"]["path"])
+
+
+def test_nic_none_is_no_network(bulkhead):
+    q = bulkhead("-nic", "none").qmp()
+    assert q.cmd("query-netdevs") == []
 
 
 def test_relative_paths_are_told_whole(bulkhead, tmp_path):
@@ -262,6 +297,10 @@ def test_relative_paths_are_told_whole(bulkhead, tmp_path):
      "Property 'virtio-net-pci.netdev' can't find value 'zz'"),
     (("-net", "nic,netdev=zz"), "netdev 'zz' not found"),
     (("-net", "nic,model=e1000"), "Unsupported NIC model: e1000 (there are:"),
+    (("-nic", "user,model=e1000"), "Unsupported NIC model: e1000 (there are:"),
+    (("-nic", "user,mac=1:0:0:0:0:0"), "NIC cannot have multicast MAC address"),
+    (("-nic", "user,id="), "Parameter 'id' expects an identifier"),
+    (("-nic", "user,id=" + "a" * 64), "Parameter 'id' expects an identifier"),
     (("-net", "nic,macaddr=zz"), "invalid syntax for ethernet address")])
 def test_options_that_are_refused(build, tmp_path, option, words):
     done = subprocess.run(

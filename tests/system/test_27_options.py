@@ -208,7 +208,7 @@ def test_vhostforce_has_no_effect(qmp):
 
 
 @pytest.mark.parametrize("words", [
-    ("-nic", "user"), ("-object", "filter-dump,id=f"), ("-mon", "chardev=c"),
+    ("-object", "filter-dump,id=f"), ("-mon", "chardev=c"),
     ("-monitor", "stdio")])
 def test_options_of_qemu_that_are_not_here(build, tmp_path, words):
     assert refused(build, tmp_path, *words) == \

@@ -16,95 +16,20 @@ import pytest
 from kit import netns
 from kit.deadline import until
 from kit.netns import Netns
+from kit.taps import (  # noqa: F401
+    IFF_MULTI_QUEUE, IFF_NO_PI, IFF_TAP, IFF_TUN, IFF_VNET_HDR, TUNSETIFF, add,
+    bridged, host, join, ping, plug, policy, qmp, script, spaces, taps)
 
 pytestmark = pytest.mark.skipif(netns.why_not() is not None,
                                 reason=str(netns.why_not()))
 
 STOCK_HELPER = "/usr/lib/qemu/qemu-bridge-helper"
-TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = \
-    0x400454ca, 1, 2, 0x1000, 0x4000, 0x100
-# A namespace for the daemon, and the ACL file of a test for the stock helper.
-BEFORE = ("unshare", "-nm", "sh", "-c",
-          'test -z "$ACL" || mount --bind "$ACL" /etc/qemu || exit 1; exec "$@"',
-          "sh")
-
-
-@pytest.fixture
-def host(bulkhead):
-    """host(...) starts a daemon in a network namespace of its own; its `net`
-    is that namespace."""
-    def start(*args, **how):
-        # Its abstract socket for readiness is in another namespace.
-        daemon = bulkhead("-nodefaults", *args, before=BEFORE, ready=False,
-                          **how)
-        until(lambda: "launcher.up" in daemon.log() or
-              daemon.proc.poll() is not None, 20, "launcher.up")
-        daemon.net = Netns(daemon.proc.pid)
-        connect = daemon.qmp
-
-        def session():
-            one = connect()
-            one.daemon = daemon
-            return one
-        daemon.qmp = session
-        return daemon
-    return start
-
-
-@pytest.fixture
-def daemon(host):
-    return host()
-
-
-@pytest.fixture
-def qmp(daemon):
-    return daemon.qmp()
-
-
-@pytest.fixture
-def spaces(closing):
-    return [closing(Netns()) for _ in range(2)]
-
-
-def script(tmp_path, name, *lines):
-    path = tmp_path / name
-    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
-    path.chmod(0o755)
-    return str(path)
-
-
-def policy(tmp_path, *rules):
-    path = tmp_path / "policy"
-    path.write_text("\n".join([*rules, ""]))
-    return "--policy", str(path)
-
-
-def add(session, name, **options):
-    return session.cmd("netdev_add", type="tap", id=name,
-                       **{"script": "no", "downscript": "no", **options})
-
-
-def plug(session, name):
-    session.cmd("netdev_add", type="hubport", id="p-" + name, hubid=0,
-                netdev=name)
-
-
-def join(session, spaces, mtu=1500, **options):
-    """Two namespaces with a tap each, on one hub: 10.9.0.1 and 10.9.0.2."""
-    for i, space in enumerate(spaces):
-        add(session, f"t{i}", ifname=f"bht{i}", **options)
-        plug(session, f"t{i}")
-        session.daemon.net.give(f"bht{i}", space, f"10.9.0.{i + 1}/24", mtu)
-
-
-def ping(space, to, *words):
-    return space.run("ping", "-n", "-c", "3", "-i", "0.2", "-W", "5", *words, to)
 
 
 # --- frames ----------------------------------------------------------------------
 
 @pytest.mark.parametrize("options", [
-    {}, {"vnet_hdr": False}, {"vnet_hdr": True}, {"queues": 4},
+    {}, {"vnet_hdr": False}, {"vnet_hdr": True}, {"queues": 8},
     {"sndbuf": 1048576}, {"poll-us": 200}], ids=json.dumps)
 def test_two_namespaces(qmp, spaces, options):
     join(qmp, spaces, mtu=9000, **options)
@@ -211,38 +136,6 @@ def test_a_connection_survives_the_backend(qmp, spaces):
     assert "LOWER_UP" in spaces[0].link("bht0")
 
 
-def test_interface_deleted_from_outside(qmp, spaces):
-    join(qmp, spaces)
-    ping(spaces[0], "10.9.0.2")
-    pid = next(b["pid"] for b in qmp.cmd("query-backends") if b["id"] == "t0")
-    spaces[0].ip("link", "delete", "bht0")
-    notice = qmp.event("BACKEND_NOTICE", id="t0", kind="tap-gone")
-    assert "deleted" in notice["text"]
-    until(lambda: not qmp.netdev("t0")["operational"], 5, "not operational")
-    # No turning in circles: QEMU takes a whole processor here.
-    def ticks():
-        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-            return sum(int(n) for n in f.read().rsplit(")", 1)[1].split()[11:13])
-    before = ticks()
-    spaces[1].run("ping", "-n", "-c", "5", "-i", "0.2", "-W", "1", "10.9.0.1",
-                  check=False)
-    assert ticks() - before < 20
-    assert qmp.counters("t0")["out-drop-disconnected"] > 0
-    qmp.cmd("netdev_del", id="t0")
-
-
-def test_an_interface_that_is_down_takes_nothing_and_says_so(qmp, spaces):
-    join(qmp, spaces)
-    ping(spaces[0], "10.9.0.2")
-    spaces[0].ip("link", "set", "bht0", "down")
-    spaces[1].run("ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", "-b",
-                  "10.9.0.255", check=False)
-    until(lambda: not qmp.netdev("t0")["operational"], 5, "not operational")
-    spaces[0].ip("link", "set", "bht0", "up")
-    ping(spaces[0], "10.9.0.2")
-    until(lambda: qmp.netdev("t0")["operational"], 5, "operational")
-
-
 # --- what is refused ------------------------------------------------------------------
 
 @pytest.mark.parametrize("options, text", [
@@ -261,6 +154,7 @@ def test_an_interface_that_is_down_takes_nothing_and_says_so(qmp, spaces):
     ({"vhostfd": "a"}, "vhost is not available"),
     ({"fds": "a", "vhostfds": "b"}, "vhost is not available"),
     ({"queues": 0}, "Parameter 'queues' expects a number from 1 to 8"),
+    ({"queues": 9}, "Parameter 'queues' expects a number from 1 to 8"),
     ({"queues": 300}, "Parameter 'queues' expects a number from 1 to 8"),
     ({"fds": ""}, "Parameter 'fds' expects 1 to 8 descriptors"),
     ({"fds": "a:b:c:d:e:f:g:h:i"}, "Parameter 'fds' expects 1 to 8"),
@@ -378,25 +272,6 @@ def test_without_policy_the_usual_script_is_left_out(qmp):
 
 # --- bridges ------------------------------------------------------------------------------
 
-@pytest.fixture
-def bridged(host, tmp_path, build):
-    """A daemon with a bridge, and an ACL file that allows it."""
-    acl = tmp_path / "acl"
-    acl.mkdir()
-    (acl / "bridge.conf").write_text("# for a test\nallow bhbr0\n")
-    ours = script(tmp_path, "ours",
-                  f'exec {os.path.abspath(build)}/libexec/'
-                  f'bulkhead-bridge-helper --acl={acl}/bridge.conf "$@"')
-    env = {"ACL": str(acl)} if os.path.isdir("/etc/qemu") else {}
-    daemon = host(*policy(tmp_path, "allow bridge bhbr0", "allow bridge other",
-                          f"allow script {tmp_path}"), env=env)
-    daemon.net.ip("link", "add", "bhbr0", "type", "bridge")
-    daemon.net.ip("link", "set", "bhbr0", "up", "mtu", "1400")
-    daemon.net.ip("address", "add", "10.9.0.1/24", "dev", "bhbr0")
-    daemon.ours = ours
-    return daemon
-
-
 @pytest.mark.parametrize("which", ["stock", "ours"])
 @pytest.mark.parametrize("kind", ["bridge", "tap"])
 def test_bridge(bridged, which, kind):
@@ -478,29 +353,6 @@ def test_the_acl_decides(bridged):
 
 
 # --- passed descriptors ------------------------------------------------------------------------
-
-def make_tap(name, flags=IFF_TAP | IFF_NO_PI | IFF_VNET_HDR):
-    fd = os.open("/dev/net/tun", os.O_RDWR)
-    try:
-        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
-@pytest.fixture
-def taps():
-    """taps(name, flags): a tap of our own namespace, closed at the end."""
-    fds = []
-
-    def make(*args):
-        fds.append(make_tap(*args))
-        return fds[-1]
-    yield make
-    for fd in fds:
-        os.close(fd)
-
 
 def test_fds(qmp, taps, spaces):
     flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE

@@ -225,7 +225,7 @@ def test_backends_idle_without_processor_time(qmp):
     # the lanes of single ports go when their port has joined the hub's
     until(lambda: sorted(b["role"] for b in qmp.cmd("query-backends")) ==
           ["broker"] + 2 * ["lane"] + 16 * ["socket"], 10, "calm")
-    until(lambda: len(qmp.daemon.processes()) == 20, 10, "the last to be gone")
+    until(lambda: len(qmp.daemon.processes()) == 21, 10, "the last to be gone")
     before = ticks()
     with pytest.raises(socket.timeout):
         qmp.line(2)

@@ -124,9 +124,57 @@ test_socket_refusals_are_worded_as_qemu_words_them(void **state)
 	    "host address '1.2.3.400' is not a valid IPv4 address");
 	expect_refusal("1.2.3.4 x:1", -EINVAL,
 	    "host address '1.2.3.4 x' is not a valid IPv4 address");
-	assert_int_equal(addr_parse("example.org:1", &a, &err), -ENOENT);
+	expect_refusal("a name:1", -EINVAL,
+	    "can't resolve host address 'a name': it is not the name of a "
+	    "host");
+}
+
+static void
+test_a_name_leaves_its_port(void **state)
+{
+	(void)state;
+	assert_int_equal(addr_parse("example.org:80", &a, &err), -ENOENT);
 	assert_memory_equal(
 	    err.text, "can't resolve host address 'example.org'", 40);
+	assert_int_equal(a.len, 0);
+	assert_int_equal(a.in.sin_port, htons(80));
+	assert_int_equal(addr_host_port("3com.com", "7", &a, &err), -ENOENT);
+	assert_int_equal(a.len, 0);
+	assert_int_equal(a.in.sin_port, htons(7));
+	expect_refusal("example.org:x", -EINVAL, "port number 'x' is invalid");
+}
+
+static void
+test_names_are_told_from_all_else(void **state)
+{
+	static const char *const names[] = {"a", "localhost", "a.b", "A-1.b_c",
+	    "example.org.", "3com.com", "1.2.3.4.in-addr.arpa", "xn--4ca.test"};
+	static const char *const others[] = {"", ".", "a..b", ".a", "-a", "a b",
+	    "a/b", "a:b", "a%b", "a\nb", "\xc3\xa4", "1", "1.2.3.4",
+	    "300.1.1.1", "a.7", "[a]", "@a"};
+	char text[300];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (!addr_is_name(names[i]))
+			fail_msg("%s", names[i]);
+	for (i = 0; i < sizeof others / sizeof others[0]; i++)
+		if (addr_is_name(others[i]))
+			fail_msg("%s", others[i]);
+	memset(text, 'x', sizeof text);
+	text[63] = '\0';
+	assert_true(addr_is_name(text));
+	text[63] = 'x';
+	text[64] = '\0';
+	assert_false(addr_is_name(text));
+	for (i = 0; i < sizeof text; i++)
+		text[i] = i % 2 ? '.' : 'a';
+	text[253] = '\0';
+	assert_true(addr_is_name(text));
+	text[253] = '.';
+	text[255] = '\0';
+	assert_false(addr_is_name(text));
 }
 
 static void
@@ -286,6 +334,8 @@ main(void)
 	    cmocka_unit_test(test_unix_paths_have_a_length),
 	    cmocka_unit_test(
 		test_socket_refusals_are_worded_as_qemu_words_them),
+	    cmocka_unit_test(test_a_name_leaves_its_port),
+	    cmocka_unit_test(test_names_are_told_from_all_else),
 	    cmocka_unit_test(test_ports_are_whole_numbers_in_range),
 	    cmocka_unit_test(test_bare_addresses_have_no_port),
 	    cmocka_unit_test(test_texts_of_odd_addresses_are_harmless),

@@ -30,7 +30,8 @@ struct kit {
 	bool (*met)(struct kit *k, void *arg);
 	void *arg;
 	unsigned looks_left;
-	int made; /* for tests that count frames */
+	uint64_t look_ns; /* between two looks; 0: a millisecond */
+	int made;         /* for tests that count frames */
 };
 
 static void
@@ -41,7 +42,7 @@ kit_look(void *self)
 	if (k->met(k, k->arg) || k->looks_left-- == 0)
 		loop_stop(k->loop, 0);
 	else
-		timer_set_ns(k->look, 1000000);
+		timer_set_ns(k->look, k->look_ns ? k->look_ns : 1000000);
 }
 
 /* Turn the loop until met() says so. False: it took too long. */

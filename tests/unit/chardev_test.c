@@ -365,10 +365,43 @@ test_what_is_on_its_way_is_neither_there_nor_free(void **state)
 	assert_int_equal(d.told, 0);
 }
 
+static void
+test_a_stuck_launcher_holds_nobody(void **state)
+{
+	struct chardev_add_args args = unix_socket("c", "/x");
+	struct answer a = {0}, b = {0};
+
+	(void)state;
+	kit_start(NULL);
+	kit_settle(0);
+	kit_stuck = true;
+	chardev_add(kit_core, &args, told, &a);
+	kit_settle(9 * KIT_SECOND);
+	assert_int_equal(a.told, 0);
+	/* It is asked to let go, and given as long. */
+	kit_settle(20 * KIT_SECOND);
+	assert_int_equal(a.told, 1);
+	assert_string_equal(a.e.text,
+	    "Failed to add chardev 'c': the launcher does not answer");
+	assert_true(TAILQ_EMPTY(&kit_core->chardevs.list));
+	kit_stuck = false;
+	added(&args);
+	kit_stuck = true;
+	chardev_remove(kit_core, "c", told, &b);
+	kit_settle(10 * KIT_SECOND);
+	assert_int_equal(b.told, 1);
+	assert_string_equal(b.e.text,
+	    "Failed to remove chardev 'c': the launcher does not answer");
+	assert_true(TAILQ_EMPTY(&kit_core->chardevs.list));
+	kit_stuck = false;
+	kit_end();
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_a_stuck_launcher_holds_nobody),
 	    cmocka_unit_test(test_a_server_is_opened_in_a_slot_of_its_own),
 	    cmocka_unit_test(test_what_the_world_refuses_leaves_nothing),
 	    cmocka_unit_test(test_a_patient_client_may_wait_for_its_server),

@@ -5,6 +5,7 @@
 #include "broker/cmdline.h"
 
 #include "broker/fdset.h"
+#include "broker/nic_option.h"
 #include "proto/log.h"
 #include "tests/unit/fake_core.h"
 
@@ -195,6 +196,67 @@ test_cards_are_on_a_hub_or_on_a_netdev(void **state)
 }
 
 static void
+test_nic_makes_a_netdev_and_the_card_on_it(void **state)
+{
+	(void)state;
+	RUN(W("-nic"), W("user"), W("-nic"),
+	    W("tap,id=t,model=virtio,mac=52:54:00:0:0:1,script=no"), W("-nic"),
+	    W("model=virtio,restrict=on"), W("-nic"), W("hubport,hubid=2"),
+	    W("-nic"), W("mac=1,type=user"));
+	assert_string_equal(fake.log,
+	    "netdev nic0-user\nnetdev nic0\nnetdev t\nnetdev t-nic\n"
+	    "netdev nic2-user\nnetdev nic2\nport nic3-hubport\n"
+	    "netdev nic3\nnetdev nic4-user\nnetdev nic4\nlatch \nup \n");
+	RUN(W("-nic"), W("none"), W("--run-dir=/r"));
+	assert_string_equal(fake.log, "latch \nup \n");
+	assert_string_equal(out, "");
+}
+
+static void
+test_nic_gives_card_and_netdev_what_is_theirs(void **state)
+{
+	struct net_list l = {0};
+	const struct net_legacy_nic_options *card = &l.items[1].u.nic;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(nic_option_parse(&l,
+			     "user,mac=1,id=a,hostname=x,,y,mac=2,"
+			     "model=virtio-net-pci",
+			     &e),
+	    0);
+	assert_int_equal(l.count, 2);
+	assert_string_equal(l.items[0].u.user.hostname, "x,y");
+	assert_string_equal(l.items[1].id, "a-nic");
+	assert_string_equal(card->netdev, "a");
+	assert_string_equal(card->macaddr, "2");
+	assert_string_equal(card->model, "virtio-net-pci");
+	net_list_clear(&l);
+}
+
+static void
+test_nic_is_refused_in_words_of_qemu(void **state)
+{
+	(void)state;
+	REFUSED("-nic user,foo=1: Invalid parameter 'foo'", W("-nic"),
+	    W("user,foo=1"));
+	REFUSED("-nic user,vectors=1: Invalid parameter 'vectors'", W("-nic"),
+	    W("user,vectors=1"));
+	REFUSED("-nic foo: Parameter 'type' does not accept value 'foo'",
+	    W("-nic"), W("foo"));
+	REFUSED("-nic none,id=x: 'none' takes no options", W("-nic"),
+	    W("none,id=x"));
+	REFUSED("-nic nic: 'nic' is a card, and no netdev that one can be "
+		"joined to: use -netdev nic,id=ID or -net nic",
+	    W("-nic"), W("nic"));
+	REFUSED("-nic user: no more on-board/default NIC slots available: "
+		"-device or -netdev nic add more than 8",
+	    W("-nic=user"), W("-nic=user"), W("-nic=user"), W("-nic=user"),
+	    W("-nic=user"), W("-nic=user"), W("-nic=user"), W("-nic=user"),
+	    W("-nic"), W("user"));
+}
+
+static void
 test_models_of_cards_are_listed(void **state)
 {
 	static const char models[] =
@@ -208,6 +270,11 @@ test_models_of_cards_are_listed(void **state)
 	assert_string_equal(fake.log, "");
 	RUN(W("-netdev"), W("nic,id=n,model=?"));
 	assert_string_equal(out, models);
+	RUN(W("-nic"), W("tap,model=help"));
+	assert_string_equal(out, models);
+	RUN(W("-nic"), W("?"));
+	assert_string_equal(out, models);
+	assert_string_equal(fake.log, "");
 	RUN(W("-device"), W("help"));
 	assert_string_equal(out, models);
 	assert_int_equal(fake.quit_code, 0);
@@ -260,7 +327,7 @@ test_errors_are_one_line_that_names_the_option(void **state)
 	    W("--nodefaults=1"));
 	REFUSED("-name n,process=p: only a name is available in this build",
 	    W("-name"), W("n,process=p"));
-	REFUSED("-nic user: not available in this build", W("-nic"), W("user"));
+	REFUSED("-mon c: not available in this build", W("-mon"), W("c"));
 	REFUSED("-device virtio-net-pci,x=1: Invalid parameter 'x'",
 	    W("-device"), W("virtio-net-pci,x=1"));
 	REFUSED("-net hubport: network backend 'hubport' is only supported "
@@ -486,6 +553,9 @@ main(void)
 	    cmocka_unit_test(test_each_option_waits_for_the_one_before),
 	    cmocka_unit_test(test_old_net_makes_a_netdev_and_its_port),
 	    cmocka_unit_test(test_cards_are_on_a_hub_or_on_a_netdev),
+	    cmocka_unit_test(test_nic_makes_a_netdev_and_the_card_on_it),
+	    cmocka_unit_test(test_nic_gives_card_and_netdev_what_is_theirs),
+	    cmocka_unit_test(test_nic_is_refused_in_words_of_qemu),
 	    cmocka_unit_test(test_models_of_cards_are_listed),
 	    cmocka_unit_test(
 		test_default_network_comes_when_none_was_asked_for),

@@ -310,6 +310,16 @@ fe_start(uint64_t features, unsigned queues)
 	fe_barrier();
 }
 
+/* The kit, with the memory that each nic has. */
+static inline void
+nic_kit_init(void)
+{
+	kit_init(&kit, KIT_RING_BYTES);
+	assert_int_equal(sys_memfd("memory", LAUNCH_MEMORY_BYTES,
+			     &kit.be.resource[RESOURCE_MEMORY]),
+	    0);
+}
+
 /* The nic, listening, and nobody there yet. */
 static inline void
 nic_up(void)
@@ -323,7 +333,7 @@ nic_up(void)
 	assert_int_equal(
 	    bind(listener, (void *)&any, sizeof any.sun_family), 0);
 	assert_int_equal(listen(listener, 4), 0);
-	kit_init(&kit, KIT_RING_BYTES);
+	nic_kit_init();
 	kit.be.link_up = true;
 	kit.be.resource[RESOURCE_PATH] = dup(listener);
 	options.path = path;
@@ -422,6 +432,27 @@ fe_used_count(unsigned queue)
 
 	return (uint16_t)(__atomic_load_n(&q->used->idx, __ATOMIC_ACQUIRE) -
 			  q->seen);
+}
+
+static inline bool
+is_called(struct kit *k, void *arg)
+{
+	const struct fe_queue *q = arg;
+	struct pollfd p = {.fd = q->call, .events = POLLIN};
+
+	(void)k;
+	return poll(&p, 1, 0) == 1;
+}
+
+/* Interrupts since the last time. */
+static inline uint64_t
+fe_calls(unsigned queue)
+{
+	uint64_t calls = 0;
+
+	if (is_called(&kit, &fe.q[queue]))
+		assert_int_equal(read(fe.q[queue].call, &calls, 8), 8);
+	return calls;
 }
 
 /* Give the device a buffer to receive into. */

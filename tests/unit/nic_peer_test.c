@@ -88,7 +88,7 @@ client_up(int ms)
 {
 	struct err err;
 
-	kit_init(&kit, KIT_RING_BYTES);
+	nic_kit_init();
 	kit.be.has_reconnect_ms = ms >= 0;
 	kit.be.reconnect_ms = (uint32_t)ms;
 	options.chardev = chardev_id;
@@ -195,7 +195,7 @@ test_never_again_means_never(void **state)
 	tear_down();
 	/* Nor after the one that there was. */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	kit_init(&kit, KIT_RING_BYTES);
+	nic_kit_init();
 	kit.be.has_reconnect_ms = true;
 	kit.be.resource[RESOURCE_CHARDEV] = pair[0];
 	options.chardev = chardev_id;

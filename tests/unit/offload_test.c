@@ -367,6 +367,39 @@ test_data_valid_is_no_work(void **state)
 	assert_true(frame_meta_is_zero(&out[0].meta));
 }
 
+/* One frame that is as complete as its segments would be. */
+static void
+test_tcp_in_one_piece(void **state)
+{
+	struct offload_work *usual = offload;
+	struct large g = {.gso_type = META_GSO_TCPV4,
+	    .id = 7,
+	    .seq = 5,
+	    .tcp_options = 12,
+	    .tcp_flags = 0x19};
+
+	(void)state;
+	offload = offload_new();
+	assert_non_null(offload);
+	offload_long(offload);
+	for (g.payload = 1; g.payload < 65000; g.payload += 6007) {
+		g.v6 = !g.v6;
+		g.gso_type = g.v6 ? META_GSO_TCPV6 : META_GSO_TCPV4;
+		g.gso_size = 1448;
+		make(&g);
+		g.gso_size = UINT16_MAX;
+		complete(&g);
+	}
+	/* Datagrams are as long as they are. */
+	g.udp = true;
+	g.gso_type = META_GSO_UDP_L4;
+	g.payload = 5000;
+	g.gso_size = 1000;
+	cut(&g, 3);
+	offload_free(offload);
+	offload = usual;
+}
+
 /* --- who takes what ------------------------------------------------------- */
 
 static void
@@ -417,6 +450,7 @@ main(void)
 	    cmocka_unit_test(test_a_checksum_anywhere),
 	    cmocka_unit_test(test_pieces_stay_until_they_are_forgotten),
 	    cmocka_unit_test(test_data_valid_is_no_work),
+	    cmocka_unit_test(test_tcp_in_one_piece),
 	    cmocka_unit_test(test_what_is_covered),
 	};
 

@@ -69,6 +69,8 @@ test_an_empty_policy_allows_the_run_directory_only(void **state)
 	assert_false(may_path(POLICY_FILE, RUN "-other/x"));
 	assert_false(may_path(POLICY_FILE, RUN "/etc/resolv.conf"));
 	assert_false(may_path(POLICY_UNIX, RUN "/etc/x"));
+	assert_false(may_path(POLICY_FILE, RUN "/names/hosts"));
+	assert_true(may_path(POLICY_FILE, RUN "/names.pcap"));
 	assert_false(may_path(POLICY_DIRECTORY, RUN "/x"));
 }
 
@@ -284,6 +286,35 @@ test_the_hosts_network_needs_a_rule(void **state)
 	assert_true(may_path(POLICY_NETWORK, "host"));
 }
 
+static void
+test_names_of_hosts_fit_whole_or_by_domain(void **state)
+{
+	(void)state;
+	use("allow connect *\n");
+	assert_false(policy_host(&policy, "a.test"));
+	use("deny lookup x.a.test\nallow lookup .a.test.\n"
+	    "allow lookup b.Test\n");
+	assert_true(policy_host(&policy, "y.a.test"));
+	assert_true(policy_host(&policy, "Z.Y.A.TEST."));
+	assert_false(policy_host(&policy, "x.a.test"));
+	assert_false(policy_host(&policy, "a.test"));
+	assert_false(policy_host(&policy, "xa.test"));
+	assert_true(policy_host(&policy, "b.test"));
+	assert_true(policy_host(&policy, "B.test."));
+	assert_false(policy_host(&policy, "c.b.test"));
+	assert_false(policy_host(&policy, "test"));
+	use("allow lookup *\n");
+	assert_true(policy_host(&policy, "a.test"));
+	assert_non_null(
+	    strstr(refused("allow lookup a..b\n"), "name of a host"));
+	assert_non_null(
+	    strstr(refused("allow lookup 1.2.3.4\n"), "name of a host"));
+	policy_usual(&policy, true, RUN);
+	assert_true(policy_host(&policy, "a.test"));
+	policy_usual(&policy, false, RUN);
+	assert_true(policy_host(&policy, "a.test"));
+}
+
 int
 main(void)
 {
@@ -291,6 +322,7 @@ main(void)
 	    cmocka_unit_test(
 		test_an_empty_policy_allows_the_run_directory_only),
 	    cmocka_unit_test(test_addresses_fit_by_prefix_and_port),
+	    cmocka_unit_test(test_names_of_hosts_fit_whole_or_by_domain),
 	    cmocka_unit_test(test_the_first_rule_that_fits_decides),
 	    cmocka_unit_test(test_links_are_followed_above_the_rule_only),
 	    cmocka_unit_test(test_abstract_names_are_exact),

@@ -79,6 +79,28 @@ test_an_empty_host_is_every_address_of_a_family(void **state)
 }
 
 static void
+test_a_name_is_for_later(void **state)
+{
+	struct socket_address a = inet("a.test", "80");
+
+	(void)state;
+	assert_true(socket_address_is_name(&a));
+	assert_int_equal(socket_address_family(&a.u.inet), AF_UNSPEC);
+	assert_int_equal(plan(&a, NULL), 0);
+	assert_int_equal(open_.local.len, 0);
+	assert_int_equal(open_.local.in.sin_port, htons(80));
+	a.u.inet.has_ipv4 = true; /* off */
+	assert_int_equal(socket_address_family(&a.u.inet), AF_INET6);
+	a.u.inet.ipv4 = true;
+	assert_int_equal(socket_address_family(&a.u.inet), AF_INET);
+	a.u.inet.has_numeric = a.u.inet.numeric = true;
+	assert_true(plan(&a, NULL) < 0);
+	a = inet("127.0.0.1", "80");
+	assert_false(socket_address_is_name(&a));
+	assert_false(socket_address_is_name(NULL));
+}
+
+static void
 test_a_path_never_is_a_host_and_a_host_never_a_path(void **state)
 {
 	struct socket_address a = path("1.2.3.4:80"), b = inet("/x/y", "1");
@@ -152,6 +174,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_hosts_and_ports),
+	    cmocka_unit_test(test_a_name_is_for_later),
 	    cmocka_unit_test(test_an_empty_host_is_every_address_of_a_family),
 	    cmocka_unit_test(
 		test_a_path_never_is_a_host_and_a_host_never_a_path),

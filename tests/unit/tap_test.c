@@ -8,12 +8,14 @@
 #include "contrib/bridge-helper/acl.h"
 #include "sandbox/policy.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -232,19 +234,36 @@ test_short_frames_have_a_flow(void **state)
 /* --- ACL
  * ------------------------------------------------------------------------- */
 
-static bool
-may(const char *text, const char *name)
+/* A file with that text; its name is filled in. */
+static void
+acl_file(char file[static 20], const char *text, size_t len)
 {
-	char file[] = "/tmp/bh-acl-XXXXXX";
-	struct acl acl = {.bridge = name};
-	int fd = mkstemp(file), rc;
+	int fd;
 
+	(void)snprintf(file, 20, "/tmp/bh-acl-XXXXXX");
+	fd = mkstemp(file);
 	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	assert_int_equal(write(fd, text, len), (ssize_t)len);
 	close(fd);
+}
+
+static bool
+may_bytes(const char *text, size_t len, const char *name)
+{
+	struct acl acl = {.bridge = name, .owner = geteuid()};
+	char file[20];
+	int rc;
+
+	acl_file(file, text, len);
 	rc = acl_read(&acl, file);
 	unlink(file);
 	return rc == 0 && acl.allowed && !acl.denied;
+}
+
+static bool
+may(const char *text, const char *name)
+{
+	return may_bytes(text, strlen(text), name);
 }
 
 static void
@@ -262,19 +281,62 @@ test_acl(void **state)
 	assert_true(may("include /nowhere\nallow br0\n", "br0"));
 }
 
+/* What a line hides behind its end is not found, so the file says nothing. */
+static void
+test_acl_of_odd_lines(void **state)
+{
+	static const char hidden[] = "allow br0\n\0deny br0\nallow br1\n";
+	char line[5000];
+
+	(void)state;
+	assert_false(may_bytes(hidden, sizeof hidden - 1, "br0"));
+	memset(line, '#', sizeof line);
+	memcpy(line + 4095, "allow br0\n", 11);
+	assert_false(may(line, "br0"));
+	assert_true(may("allow br0", "br0")); /* no newline at its end */
+}
+
+static void
+test_acl_that_includes_itself(void **state)
+{
+	struct acl acl = {.bridge = "br0", .owner = geteuid()};
+	char text[4096] = "", file[20], line[40];
+	unsigned n;
+
+	(void)state;
+	acl_file(file, "", 0);
+	(void)snprintf(line, sizeof line, "include %s\n", file);
+	/* Often enough for a long time: 100 lines, 8 deep. */
+	for (n = 0; n < 100; n++)
+		memcpy(text + n * strlen(line), line, strlen(line) + 1);
+	unlink(file);
+	n = (unsigned)open(file, O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(
+	    write((int)n, text, strlen(text)), (ssize_t)strlen(text));
+	close((int)n);
+	assert_int_equal(acl_read(&acl, file), -1);
+	assert_non_null(strstr(acl.error, "too many lines"));
+	unlink(file);
+}
+
 static void
 test_acl_that_others_may_write(void **state)
 {
-	char file[] = "/tmp/bh-acl-XXXXXX";
-	struct acl acl = {.bridge = "br0"};
-	int fd = mkstemp(file);
+	struct acl acl = {.bridge = "br0", .owner = geteuid()};
+	char file[20];
 
 	(void)state;
-	assert_int_equal(write(fd, "allow br0\n", 10), 10);
-	assert_int_equal(fchmod(fd, 0666), 0);
-	close(fd);
+	acl_file(file, "allow br0\n", 10);
+	assert_int_equal(chmod(file, 0666), 0);
 	assert_int_equal(acl_read(&acl, file), -1);
 	assert_non_null(strstr(acl.error, "others may write"));
+	assert_int_equal(chmod(file, 0644), 0);
+	assert_int_equal(acl_read(&acl, file), 0);
+	/* Another's than root's and ours; root alone can show it. */
+	if (chown(file, 12345, 12345) == 0) {
+		assert_int_equal(acl_read(&acl, file), -1);
+		assert_non_null(strstr(acl.error, "others may write"));
+	}
 	unlink(file);
 }
 
@@ -317,6 +379,8 @@ main(void)
 	    cmocka_unit_test(test_short_frames_have_a_flow),
 	    cmocka_unit_test(test_policy_of_names),
 	    cmocka_unit_test(test_acl),
+	    cmocka_unit_test(test_acl_of_odd_lines),
+	    cmocka_unit_test(test_acl_that_includes_itself),
 	    cmocka_unit_test(test_acl_that_others_may_write),
 	};
 

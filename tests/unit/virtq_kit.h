@@ -52,6 +52,7 @@ static struct vm {
 	struct guest_memory memory;
 	struct virtq q;
 	struct virtq_config config;
+	struct virtq_mark mark; /* outlives the queue's process */
 	struct virtq_chain chain;
 	/* driver: */
 	uint32_t size;
@@ -176,6 +177,8 @@ driver_start(uint32_t size, unsigned how, uint32_t place)
 	    .avail = UVA_RINGS + AT_AVAIL,
 	    .used = UVA_RINGS + AT_USED,
 	    .base = place,
+	    .told = place,
+	    .mark = &vm.mark,
 	    .packed = (how & PACKED) != 0,
 	    .event_idx = (how & EVENT) != 0,
 	    .indirect = (how & INDIRECT) != 0,
@@ -183,6 +186,7 @@ driver_start(uint32_t size, unsigned how, uint32_t place)
 	memset(gpa(GPA_RINGS + AT_DESC), 0, 16 * size);
 	memset(gpa(GPA_RINGS + AT_AVAIL), 0, 6 + 2 * size);
 	memset(gpa(GPA_RINGS + AT_USED), 0, 6 + 8 * size);
+	memset(&vm.mark, 0, sizeof vm.mark);
 	vm.size = vm.free = size;
 	vm.next_desc = 0;
 	vm.avail = vm.used = vm.told = (uint16_t)(place & 0xffff);

@@ -69,6 +69,36 @@ def test_a_guest_and_all_that_can_happen_to_it(bulkhead, guest_of, tmp_path):
 
 
 @pytest.mark.seconds(240)
+def test_packed_rings_go_on_when_the_nic_has_died(bulkhead, guest_of, tmp_path):
+    """QEMU says of them what it said before; the nic knows where it was. It
+    ends several times, each time while the guest sends and receives."""
+    lab = Lab(bulkhead, tmp_path)
+    g = guest_of(None, MACS[0], chardev=lab.chardev(), device=",packed=on",
+                 reboots=True).wait_ready()
+    assert g.dhcp() == "10.0.2.15"
+    features = g.run("cat /sys/class/net/eth0/device/features").strip()
+    assert features[34] == "1", features
+    for _ in range(4):
+        g.start("ping -q -c 300 -i 0.01 -W 1 10.0.2.2; true")
+        before = lab.qmp.counters("n0")["in-frames"]
+        until(lambda: lab.qmp.counters("n0")["in-frames"] > before + 20, 10,
+              "pings")
+        os.kill(lab.pid("n0"), signal.SIGKILL)
+        lab.qmp.event("BACKEND_RESTARTED", id="n0")
+        until(lambda: lab.qmp.netdev("n0")["operational"], 10, "the guest again")
+        g.finish(60)
+        g.run("ping -c 3 -W 5 10.0.2.2", 30)
+        lab.fetch(g)
+    # A driver that starts anew has a ring that nobody has used.
+    os.kill(lab.pid("n0"), signal.SIGKILL)
+    g.start("reboot -f")
+    g.wait_ready()
+    until(lambda: lab.qmp.netdev("n0")["operational"], 10, "the guest again")
+    assert g.dhcp() == "10.0.2.15"
+    lab.fetch(g)
+
+
+@pytest.mark.seconds(240)
 def test_two_guests_and_large_segments(bulkhead, guest_of, tmp_path):
     """Bulk TCP from one to the other in frames longer than any wire's."""
     lab = Lab(bulkhead, tmp_path, nics=2)

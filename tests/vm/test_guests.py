@@ -114,9 +114,10 @@ def test_two_machines_and_the_outside_world(lab):
     frames = int(counted.stdout.split()[0])
     said = subprocess.run(["tcpdump", "-n", "-r", str(lab.capture)], text=True,
                           check=True, capture_output=True)
-    assert frames == c["dump0"]["out-frames"] == c["dump0"]["rx-frames"]
+    # Large frames of `user` are cut into those of a wire.
+    assert frames == c["dump0"]["out-frames"] >= c["dump0"]["rx-frames"]
     entered = sum(c[n]["tx-frames"] for n in ("user0", "vm0", "vm1"))
-    assert entered == frames + c["dump0"]["rx-drop-full"]
+    assert entered == c["dump0"]["rx-frames"] + c["dump0"]["rx-drop-full"]
     for word in ("DHCP", "ICMP echo request", "ARP"):
         assert word in said.stdout
     assert all(c[n]["rx-drop-full"] == 0 for n in c)
@@ -128,7 +129,7 @@ def until_quiet(lab):
 
     def same():
         now = {n: lab.qmp.counters(n) for n in ("user0", "dump0", "vm0", "vm1")}
-        if last[0] == now and now["dump0"]["out-frames"] == \
+        if last[0] == now and now["dump0"]["out-frames"] >= \
                 now["dump0"]["rx-frames"]:
             return now
         last[0] = now
