@@ -99,6 +99,7 @@ struct port {
 	const struct rx_filter *filter;
 	bool bell_due;          /* it is in the lane's `due` */
 	bool holding;           /* somebody is held for this port */
+	bool pays;              /* a part of the hold that is being charged */
 	size_t limit;           /* frames of the batch that fit, see flood */
 	uint64_t patience_ns;   /* left */
 	uint64_t hold_since_ns; /* not yet charged from here on */

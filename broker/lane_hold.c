@@ -14,9 +14,11 @@
  * (the processor was taken away), the position is read before the patience is
  * judged, so nobody loses frames for our lateness. Where others are as far
  * behind, as where many receivers share a processor that does n times the work
- * for each frame, they share the time that is charged (observed with fifteen:
- * else 3 % were lost of 1514 bytes, 14 % of 64). That buys nobody more than if
- * they were behind one after the other.
+ * for each frame, all of them pay a part of the time (observed with fifteen:
+ * else 3 % were lost of 1514 bytes, 14 % of 64). Each hold is paid in full by
+ * somebody, so it buys nobody more than if they were behind one after the
+ * other; who has nothing left to pay with, such as a dead one, is no excuse for
+ * others.
  */
 #include "broker/lane.h"
 
@@ -41,37 +43,58 @@ lane_hold_ends_ns(const struct port *p)
 	return p->hold_since_ns + p->patience_ns;
 }
 
-/* How many of the group, p with them, have more than an eighth of a ring to
- * drain? */
-static uint64_t
-behind(const struct port *p)
+/* Patience is back when half the ring was drained since the last time. */
+static void
+refill(struct port *p)
 {
-	uint64_t n = 1;
-
-	for (size_t i = 0; i < p->member_count; i++) {
-		struct port *other = p->member[i];
-
-		/* A liar is found out when its turn comes. */
-		if (other != p && other->attached &&
-		    ring_tx_refresh(&other->out) == 0 &&
-		    ring_tx_backlog(&other->out) > other->out.size / 8)
-			n++;
-	}
-	return n;
+	if (p->out.cons - p->refill_cons < p->out.size / 2)
+		return;
+	p->patience_ns = LANE_PATIENCE_NS;
+	p->refill_cons = p->out.cons;
 }
 
-/* The time since hold_since_ns is used up: p's part of it, as those who are
- * behind share it. */
+/* Has it more than an eighth of a ring to drain, and patience to pay with? A
+ * liar is found out when its turn comes. */
+static bool
+is_behind(struct port *p)
+{
+	if (!p->attached || p->drop || ring_tx_refresh(&p->out) < 0)
+		return false;
+	refill(p);
+	return p->patience_ns > 0 && ring_tx_backlog(&p->out) > p->out.size / 8;
+}
+
+static void
+pay(struct port *p, uint64_t ns)
+{
+	p->patience_ns -= ns < p->patience_ns ? ns : p->patience_ns;
+}
+
+/*
+ * The time since hold_since_ns is used up: those of the group that are behind
+ * pay it in equal parts. Those of them that hold, too, pay when they are
+ * charged themselves.
+ */
 static void
 charge(struct port *p)
 {
-	uint64_t held_ns = p->lane->now_ns - p->hold_since_ns, part;
+	uint64_t held_ns = p->lane->now_ns - p->hold_since_ns, payers = 1;
 
 	if (held_ns == 0)
 		return;
-	part = held_ns / behind(p);
-	p->count[LC_HELD_NS] += held_ns;
-	p->patience_ns -= part < p->patience_ns ? part : p->patience_ns;
+	for (size_t i = 0; i < p->member_count; i++) {
+		struct port *other = p->member[i];
+
+		other->pays = other != p && is_behind(other);
+		payers += other->pays;
+	}
+	/* Rounded up: nothing is for nothing. */
+	held_ns = (held_ns + payers - 1) / payers;
+	for (size_t i = 0; i < p->member_count; i++)
+		if (p->member[i]->pays && !p->member[i]->holding)
+			pay(p->member[i], held_ns);
+	pay(p, held_ns);
+	p->count[LC_HELD_NS] += p->lane->now_ns - p->hold_since_ns;
 	p->hold_since_ns = p->lane->now_ns;
 }
 
@@ -124,10 +147,7 @@ lane_patience_look(struct port *p)
 		lane_port_fault(p, "rx-ring");
 		return false;
 	}
-	if (p->out.cons - p->refill_cons >= p->out.size / 2) {
-		p->patience_ns = LANE_PATIENCE_NS;
-		p->refill_cons = p->out.cons;
-	}
+	refill(p);
 	suspect(p);
 	return p->patience_ns > 0 && !p->drop;
 }

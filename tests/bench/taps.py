@@ -24,6 +24,7 @@ import shutil
 import statistics
 import subprocess
 
+from host import measure
 from kit import netns, qemu
 from kit.daemon import Daemon
 from kit.deadline import until
@@ -32,7 +33,6 @@ from kit.qemu import Qemu
 
 # Least ratios, in one run.
 PACKETS, BULK, USER = 0.5, 1.0, 0.9
-WINDOW = 256  # frames under way
 QUEUE = "4096"  # of a tap, in frames
 SECONDS = 2  # of iperf3
 SERVER = "192.0.2.10"
@@ -79,18 +79,6 @@ def add_tap(q, name):
 
 
 # --- frames --------------------------------------------------------------------
-
-def measure(program, ends, size, pids):
-    """One closed-loop second from the first end to the other."""
-    argv = [program, "--size", str(size), "--seconds", "1", "--window",
-            str(WINDOW), "--tx", ends[0], "--rx", ends[1]]
-    for p in pids:
-        argv += ["--watch", str(p)]
-    r = json.loads(subprocess.run(argv, check=False, text=True, timeout=60,
-                                  capture_output=True).stdout)
-    assert r["ok"] and not r["corrupt"] and not r["dup"], r
-    return r
-
 
 def our_frames(build, program, size):
     with spaces(3) as (host, *sides), daemon(build, host) as (d, q):

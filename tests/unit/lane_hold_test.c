@@ -189,6 +189,31 @@ test_those_who_are_behind_share_what_is_charged(void **state)
 	assert_int_equal(lost_by_a_slow_one(true), 0);
 }
 
+/* Ports 2 and 3 are dead; that gives 1, which drips, no time. */
+static void
+test_who_cannot_pay_is_no_excuse(void **state)
+{
+	uint64_t refills, drained = 0;
+
+	(void)state;
+	kit_start("aaaa");
+	for (int i = 0; i < 2000; i++) {
+		drained += pen_take(1, 1);
+		run_at(MS);
+		while (pen_put(0, 1000))
+			;
+		pen_flush(0);
+		kit_run();
+	}
+	refills = drained * 1008 / (KIT_BYTES / 2);
+	assert_true(count(1, LC_HELD_NS) + count(2, LC_HELD_NS) <=
+		    (refills + 4) * LANE_PATIENCE_NS);
+	assert_int_equal(port(2)->patience_ns, 0);
+	assert_int_equal(port(3)->patience_ns, 0);
+	assert_true(count(1, LC_RX_DROP_FULL) > 0);
+	kit_end();
+}
+
 static void
 test_our_own_lateness_is_not_held_against_a_receiver(void **state)
 {
@@ -493,6 +518,7 @@ main(void)
 	    cmocka_unit_test(
 		test_a_receiver_that_drains_half_gets_its_patience_back),
 	    cmocka_unit_test(test_those_who_are_behind_share_what_is_charged),
+	    cmocka_unit_test(test_who_cannot_pay_is_no_excuse),
 	    cmocka_unit_test(
 		test_our_own_lateness_is_not_held_against_a_receiver),
 	    cmocka_unit_test(
