@@ -122,10 +122,13 @@ backend_on_backend_stats_ask(
 	struct backend *be = self;
 	uint64_t counters[BC_COUNT] = {0};
 	struct ctl_backend_stats stats = {0};
+	struct cross_counts cross;
 
 	(void)m;
-	if (be->own_mem)
+	if (be->lane.own_mem)
 		backend_rings_counters(be, counters);
+	if (backend_cross_counts(be, &cross))
+		stats.cross = &cross;
 	stats.counters.count = BC_COUNT;
 	stats.counters.items = counters;
 	stats.info = be->info;

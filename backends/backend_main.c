@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,6 +29,12 @@
 /* What the shared code calls after the lock, beside confine_base. */
 static const struct sysrule shared_rules[] = {
     SYS(sched_yield, "frames come quickly: look at the ring again first"),
+    /* These lines stand in for the base's (confine_base). */
+    SYS_IF(mmap, "malloc, buffers; anonymous, not executable",
+	{2, ARG_CLEAR, PROT_EXEC, 0},
+	{3, ARG_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS}),
+    SYS_IF(mmap, "a crossover's memories; not executable",
+	{2, ARG_CLEAR, PROT_EXEC, 0}, {3, ARG_EQ, MAP_TYPE, MAP_SHARED}),
 };
 
 #define RULES_MAX 96u
@@ -159,7 +166,7 @@ main(void)
 
 	confine_begin(backend_type.name);
 	be->type = &backend_type;
-	be->bell = -1;
+	be->lane.bell = be->cross.rail.bell = -1;
 	find_resources(be);
 	greet(be);
 	set_up(be);

@@ -28,6 +28,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,21 +38,23 @@
 /* Batches given to the type in one turn of the loop. */
 #define TURN_BATCHES 4u
 #define STALL_NS     1000000000u
+/*
+ * How long one end of a crossover waits for the other to drain half a ring. It
+ * holds nobody else: longer than a lane's patience, so that a busy processor is
+ * not taken for a stalled peer.
+ */
+#define CROSS_STALL_NS 25000000u
 
 _Static_assert(BC_COUNT <= PORT_COUNTERS, "counters fit their page");
 
-static int
-map_port(int fd, size_t bytes, bool writable, void **out)
+/* The launcher made it; a wrong size is a wrong descriptor. */
+static bool
+memory_is_fit(int fd, size_t bytes)
 {
 	struct stat st;
-	ssize_t rc = sys_result(fstat(fd, &st));
 
-	if (rc < 0)
-		return (int)rc;
-	/* The launcher made it; a wrong size is a wrong descriptor. */
-	if (st.st_size < 0 || (size_t)st.st_size != bytes)
-		return -EBADFD;
-	return sys_map(fd, bytes, writable, out);
+	return fstat(fd, &st) == 0 && st.st_size >= 0 &&
+	       (size_t)st.st_size == bytes;
 }
 
 static void bell_readable(void *self, unsigned events);
@@ -62,56 +65,43 @@ int
 backend_rings_open(
     struct backend *be, int own_fd, int peer_fd, int bell, struct err *err)
 {
-	size_t bytes;
 	int rc;
 
-	be->bell = bell;
-	if (!ring_bytes_valid(be->ring_bytes)) {
-		rc = err_set(err, -EINVAL, "impossible ring size");
-		goto out;
-	}
-	bytes = port_bytes(be->ring_bytes);
-	rc = map_port(own_fd, bytes, true, &be->own_mem);
-	if (rc == 0)
-		rc = map_port(peer_fd, bytes, false, &be->peer_mem);
-	if (rc < 0) {
-		err_set(err, rc, "cannot map the rings: %s", strerror(-rc));
-		goto out;
-	}
-	ring_tx_attach(&be->tx, be->own_mem, be->peer_mem, be->ring_bytes);
-	ring_rx_attach(&be->rx, be->own_mem, be->peer_mem, be->ring_bytes);
+	be->cross.rail.bell = -1;
+	be->out = be->in = &be->lane;
+	be->lane.own_bytes = be->lane.peer_bytes = be->ring_bytes;
+	if (ring_bytes_valid(be->ring_bytes) &&
+	    (!memory_is_fit(own_fd, port_bytes(be->ring_bytes)) ||
+		!memory_is_fit(peer_fd, port_bytes(be->ring_bytes))))
+		be->lane.own_bytes = 0;
+	rc = rail_open(be, &be->lane, own_fd, peer_fd, bell, bell_readable);
+	if (rc < 0)
+		return err_set(
+		    err, rc, "cannot map the rings: %s", strerror(-rc));
 	be->offload = offload_new();
 	be->again = again_new(be->loop, again_ready, be);
-	be->bell_watch = watch_new(be->loop, bell, 0, bell_readable, be);
 	be->stall = timer_new(be->loop, stall_expired, be);
-	if (!be->bell_watch || !be->stall || !be->again || !be->offload)
+	if (!be->stall || !be->again || !be->offload)
 		rc = err_set(err, -ENOMEM, "out of memory or descriptors");
-out:
-	fd_close(&own_fd);
-	fd_close(&peer_fd);
 	return rc;
 }
 
 void
 backend_rings_close(struct backend *be)
 {
-	watch_free(ptr_take(be->bell_watch));
+	backend_cross_close(be);
 	again_free(ptr_take(be->again));
 	timer_free(ptr_take(be->stall));
 	offload_free(ptr_take(be->offload));
-	fd_close(&be->bell);
-	if (be->own_mem)
-		sys_unmap(ptr_take(be->own_mem), port_bytes(be->ring_bytes));
-	if (be->peer_mem)
-		sys_unmap(ptr_take(be->peer_mem), port_bytes(be->ring_bytes));
+	rail_close(&be->lane);
 }
 
 int
 backend_rings_start(struct backend *be)
 {
-	watch_set(be->bell_watch, WATCH_READ);
+	watch_set(be->lane.watch, WATCH_READ);
 	/* A bell may have been lost with whoever was here before us. */
-	bell_ring(be->bell);
+	bell_ring(be->lane.bell);
 	/* The first turn looks at the ring and arms the bell. */
 	again_set(be->again, true);
 	return 0;
@@ -120,25 +110,36 @@ backend_rings_start(struct backend *be)
 void
 backend_rings_counters(const struct backend *be, uint64_t out[BC_COUNT])
 {
-	memcpy(out, be->tx.own->counter, BC_COUNT * sizeof out[0]);
+	memcpy(out, be->lane.tx.own->counter, BC_COUNT * sizeof out[0]);
 }
 
-_Noreturn static void
-lane_fault(const char *what)
+void
+rings_fault(struct backend *be, struct rail *r, const char *what)
 {
-	backend_end(1, what);
+	char words[64];
+
+	if (r == &be->cross.rail) {
+		backend_cross_fault(be, what);
+		return;
+	}
+	snprintf(words, sizeof words, "lane: %s", what);
+	backend_end(1, words);
 }
 
 /* --- frames from outside -------------------------------------------------- */
 
+static const char bad_consumer[] = "impossible consumer position";
+
 static void
 wait_for_room(struct backend *be)
 {
+	bool crossed = be->out != &be->lane;
+
 	be->full = true;
 	if (be->stall_told || timer_pending(be->stall))
 		return;
-	be->stall_cons = be->tx.cons;
-	timer_set_ns(be->stall, STALL_NS);
+	be->stall_cons = be->out->tx.cons;
+	timer_set_ns(be->stall, crossed ? CROSS_STALL_NS : STALL_NS);
 }
 
 static void
@@ -148,15 +149,19 @@ stall_expired(void *self)
 
 	if (!be->full)
 		return;
-	if (ring_tx_refresh(&be->tx) < 0)
-		lane_fault("lane: impossible consumer position");
-	if (be->tx.cons != be->stall_cons) {
+	if (be->out != &be->lane) {
+		backend_cross_stalled(be);
+		return;
+	}
+	if (ring_tx_refresh(&be->out->tx) < 0)
+		rings_fault(be, be->out, bad_consumer);
+	if (be->out->tx.cons != be->stall_cons) {
 		wait_for_room(be);
 		return;
 	}
 	be->stall_told = true;
 	log_event(LOG_WARN, "lane.stalled", "backlog_bytes=%llu",
-	    (unsigned long long)ring_tx_backlog(&be->tx));
+	    (unsigned long long)ring_tx_backlog(&be->out->tx));
 	if (be->control)
 		(void)ctl_send_lane_stalled(
 		    be->control, 0, &(struct ctl_lane_stalled){0});
@@ -170,26 +175,32 @@ make_room(struct backend *be)
 
 	/* What is not published cannot be drained. */
 	backend_flush(be);
-	rc = ring_want_space(&be->tx);
+	rc = ring_want_space(&be->out->tx);
 	if (rc < 0)
-		lane_fault("lane: impossible consumer position");
+		rings_fault(be, be->out, bad_consumer);
 	return rc > 0;
+}
+
+/* No room, or a liar at the other end: the type is called when it may go on. */
+static int
+refused(struct backend *be, int rc)
+{
+	if (rc < 0)
+		rings_fault(be, be->out, bad_consumer);
+	wait_for_room(be);
+	return 0;
 }
 
 int
 backend_reserve(struct backend *be, uint32_t len, uint8_t **room)
 {
-	int rc = ring_reserve(&be->tx, len, room);
+	int rc = ring_reserve(&be->out->tx, len, room);
 
-	if (rc == 0) {
-		if (make_room(be))
-			rc = ring_reserve(&be->tx, len, room);
-		if (rc == 0)
-			wait_for_room(be);
-	}
-	if (rc < 0)
-		lane_fault("lane: impossible consumer position");
-	return rc;
+	if (__builtin_expect(rc > 0, 1))
+		return rc;
+	if (rc == 0 && make_room(be))
+		rc = ring_reserve(&be->out->tx, len, room);
+	return rc > 0 ? rc : refused(be, rc);
 }
 
 int
@@ -200,40 +211,43 @@ backend_reserve_meta(struct backend *be, uint32_t len,
 
 	if (frame_meta_is_zero(m))
 		return backend_reserve(be, len, room);
-	rc = ring_reserve_meta(&be->tx, len, room);
-	if (rc == 0) {
-		if (make_room(be))
-			rc = ring_reserve_meta(&be->tx, len, room);
-		if (rc == 0)
-			wait_for_room(be);
-	}
-	if (rc < 0)
-		lane_fault("lane: impossible consumer position");
-	return rc;
+	rc = ring_reserve_meta(&be->out->tx, len, room);
+	if (rc > 0)
+		return rc;
+	if (rc == 0 && make_room(be))
+		rc = ring_reserve_meta(&be->out->tx, len, room);
+	return rc > 0 ? rc : refused(be, rc);
 }
 
 /* Show what was committed since the last time, and count it. */
 static void
 publish(struct backend *be)
 {
-	backend_count(be, BC_IN_FRAMES, be->tx.batch);
+	struct ring_tx *tx = &be->out->tx;
+
+	backend_count(be, BC_IN_FRAMES, tx->batch);
 	backend_count(be, BC_IN_BYTES, be->unflushed_bytes);
+	if (be->out != &be->lane) {
+		be->cross.sent_frames += tx->batch;
+		be->cross.sent_bytes += be->unflushed_bytes;
+	}
 	be->unflushed_bytes = 0;
-	be->bell_due |= ring_publish(&be->tx);
+	be->bell_due |= ring_publish(tx);
 }
 
 static void
 committed(struct backend *be, uint32_t len)
 {
 	be->unflushed_bytes += len;
-	if (be->unflushed_bytes >= BATCH_BYTES || be->tx.batch >= BATCH_FRAMES)
+	if (be->unflushed_bytes >= BATCH_BYTES ||
+	    be->out->tx.batch >= BATCH_FRAMES)
 		publish(be);
 }
 
 void
 backend_commit(struct backend *be, uint32_t len)
 {
-	ring_commit(&be->tx, len);
+	ring_commit(&be->out->tx, len);
 	committed(be, len);
 }
 
@@ -242,9 +256,9 @@ backend_commit_meta(
     struct backend *be, uint32_t len, const struct frame_meta *m)
 {
 	if (frame_meta_is_zero(m))
-		ring_commit(&be->tx, len);
+		ring_commit(&be->out->tx, len);
 	else
-		ring_commit_meta(&be->tx, len, m);
+		ring_commit_meta(&be->out->tx, len, m);
 	committed(be, len);
 }
 
@@ -255,16 +269,28 @@ backend_flush(struct backend *be)
 	if (!be->bell_due)
 		return;
 	be->bell_due = false;
-	bell_ring(be->bell);
+	bell_ring(be->out->bell);
 }
 
 void
 backend_count(struct backend *be, enum backend_counter c, uint64_t add)
 {
-	uint64_t *word = &be->tx.own->counter[c];
+	uint64_t *word = &be->lane.tx.own->counter[c];
 
 	/* Only we write it; others may read it at any time. */
 	__atomic_store_n(word, *word + add, __ATOMIC_RELAXED);
+}
+
+static void
+room(struct backend *be)
+{
+	timer_stop(be->stall);
+	be->stall_told = false;
+	if (!be->full)
+		return;
+	be->full = false;
+	if (be->type->room)
+		be->type->room(be->self);
 }
 
 /* A bell came while we waited for room: is there some? */
@@ -277,39 +303,45 @@ look_for_room(struct backend *be)
 		return;
 	/* A shorter frame may have found room since. */
 	backend_flush(be);
-	rc = ring_want_space(&be->tx);
+	rc = ring_want_space(&be->out->tx);
 	if (rc < 0)
-		lane_fault("lane: impossible consumer position");
-	if (rc == 0)
-		return;
-	be->full = be->stall_told = false;
-	timer_stop(be->stall);
-	if (be->type->room)
-		be->type->room(be->self);
+		rings_fault(be, be->out, bad_consumer);
+	if (rc > 0)
+		room(be);
 }
 
 /* --- frames for outside --------------------------------------------------- */
 
-/* Take the next batch out of the ring into batch[]. */
+static const char bad_producer[] = "impossible producer position or record";
+
+/* Take the next batch out of a ring into batch[]. */
 static bool
 collect(struct backend *be)
 {
+	struct rail *r = &be->lane;
+	uint64_t end = RAIL_NO_END;
 	size_t bytes = 0, n = 0;
 	bool meta = false;
 	int rc = 1;
 
-	while (n < BACKEND_BATCH_FRAMES && bytes < BACKEND_BATCH_BYTES) {
-		rc = ring_next(&be->rx, &be->batch[n]);
+	if (be->cross.state != CROSS_NONE)
+		r = backend_cross_rail(be, &end);
+	while (n < BACKEND_BATCH_FRAMES && bytes < BACKEND_BATCH_BYTES &&
+	       r->rx.pos != end) {
+		rc = ring_next(&r->rx, &be->batch[n]);
 		if (rc <= 0)
 			break;
 		meta |= !frame_meta_is_zero(&be->batch[n].meta);
 		bytes += be->batch[n++].len;
 	}
 	if (rc < 0)
-		lane_fault("lane: impossible producer position or record");
+		rings_fault(be, r, bad_producer);
+	be->in = r;
 	be->batch_at = 0;
 	be->batch_end = n;
 	be->batch_plain = meta ? 0 : n;
+	if (r != &be->lane && n > 0)
+		backend_cross_taken(be, n, bytes);
 	return n > 0;
 }
 
@@ -445,10 +477,11 @@ give(struct backend *be)
 	return true;
 }
 
-/* Nothing left: look again soon, or sleep until the bell. */
+/* Nothing left: look again soon, or sleep until a bell. */
 static void
 rest(struct backend *be)
 {
+	bool more = false;
 	int rc;
 
 	if (pace_may_spin(&be->looked_ns, be->frames_ns, be->gap_ns)) {
@@ -456,10 +489,12 @@ rest(struct backend *be)
 		(void)sched_yield();
 		return;
 	}
-	rc = ring_arm(&be->rx);
+	if (be->cross.state != CROSS_NONE)
+		more = backend_cross_arm(be);
+	rc = ring_arm(&be->lane.rx);
 	if (rc < 0)
-		lane_fault("lane: impossible producer position");
-	again_set(be->again, rc != 0);
+		rings_fault(be, &be->lane, bad_producer);
+	again_set(be->again, more || rc != 0 || be->moved);
 }
 
 static void
@@ -479,11 +514,11 @@ pump(struct backend *be)
 		}
 		be->blocked = !give(be);
 		if (be->blocked) {
-			again_set(be->again, false);
+			again_set(be->again, be->moved);
 			return;
 		}
-		if (ring_release(&be->rx))
-			bell_ring(be->bell);
+		if (ring_release(&be->in->rx))
+			bell_ring(be->in->bell);
 	}
 	pace_frames(&be->frames_ns, &be->gap_ns);
 	again_set(be->again, true);
@@ -496,6 +531,27 @@ backend_more(struct backend *be)
 		return;
 	be->blocked = false;
 	pump(be);
+	if (be->cross.state == CROSS_ENDING)
+		again_set(be->again, true);
+}
+
+void
+rings_look(struct backend *be)
+{
+	if (be->cross.state != CROSS_NONE)
+		backend_cross_look(be);
+	if (be->moved) {
+		be->moved = false;
+		room(be);
+	}
+	look_for_room(be);
+	if (!be->blocked)
+		pump(be);
+	else
+		again_set(be->again, be->moved);
+	/* The last of a crossover that has ended may have been read. */
+	if (be->cross.state == CROSS_ENDING)
+		backend_cross_look(be);
 }
 
 static void
@@ -503,7 +559,9 @@ again_ready(void *self)
 {
 	struct backend *be = self;
 
-	if (be->blocked)
+	if (be->moved || be->cross.state == CROSS_ENDING)
+		rings_look(be);
+	else if (be->blocked)
 		again_set(be->again, false);
 	else
 		pump(be);
@@ -515,9 +573,7 @@ bell_readable(void *self, unsigned events)
 	struct backend *be = self;
 
 	(void)events;
-	if (bell_clear(be->bell) < 0)
-		lane_fault("lane: bell closed or misused");
-	look_for_room(be);
-	if (!be->blocked)
-		pump(be);
+	if (bell_clear(be->lane.bell) < 0)
+		rings_fault(be, &be->lane, "bell closed or misused");
+	rings_look(be);
 }

@@ -24,6 +24,7 @@
 #define BACKEND_INFO_BYTES 256u
 
 struct chan;
+struct cross_counts;
 
 /* Notices: a few at once, then one a second; the rest is only counted. */
 struct notice_rate {
@@ -40,6 +41,49 @@ struct backend_reports {
 	bool filter_due, state_due; /* not told yet */
 	bool changed;               /* by a command, and not told yet */
 	bool waiting;               /* told; the broker has not taken it */
+};
+
+/*
+ * One way to other ports: two memories, the rings in them, a bell. The other
+ * end is the lane, or the backend at the other end of a crossover.
+ */
+struct rail {
+	void *own_mem, *peer_mem;     /* owned mappings; NULL: not open */
+	size_t own_bytes, peer_bytes; /* of each direction's data */
+	struct ring_tx tx;
+	struct ring_rx rx;
+	int bell;            /* owned */
+	struct watch *watch; /* owned: the bell's */
+};
+
+/* Where a crossover is in its life; backend_cross.c has the theory. */
+enum cross_state {
+	CROSS_NONE,
+	CROSS_JOINING, /* the other is not there yet: output goes to the lane */
+	CROSS_OPENING, /* it goes here, behind what the lane still has */
+	CROSS_ON,
+	CROSS_LEFT,   /* output goes to the lane again; input is open */
+	CROSS_ENDING, /* input has an end; some was not read yet */
+};
+
+/* The crossover to the other port of our island, if there is one. */
+struct crossing {
+	enum cross_state state;
+	uint32_t serial; /* the broker's number for it */
+	struct rail rail;
+	bool ready; /* we told the other that we are */
+	bool open;  /* the other said that all before it is in the lane's
+		     * ring, where it stood at: */
+	uint64_t lane_end;
+	bool leaving; /* as soon as ours is open; then the broker waits for */
+	uint32_t uncross_seq;
+	bool ended;      /* nothing behind `end` will be read */
+	uint64_t end;    /* position of rail.rx */
+	bool other_dead; /* what it has not read, it never will */
+	uint64_t sent_frames, sent_bytes;
+	uint64_t taken_frames, taken_bytes;
+	unsigned bells_idle;           /* in a row, that announced nothing */
+	uint64_t bell_prod, bell_cons; /* the other's, at the last bell */
 };
 
 struct backend {
@@ -60,15 +104,15 @@ struct backend {
 	int resource[LAUNCH_RESOURCES]; /* owned until taken; -1 = none */
 
 	/* rings */
-	void *own_mem, *peer_mem; /* owned mappings, port_bytes(ring_bytes) */
-	struct ring_tx tx;
-	struct ring_rx rx;
-	int bell;                 /* owned */
-	struct watch *bell_watch; /* owned */
-	struct again *again;      /* owned: on = another turn at once */
-	struct timer *stall;      /* owned: the ring to the lane is full */
-	uint64_t stall_cons;      /* how far the lane was when it was set */
-	bool full;                /* reserve said 0; room() is due */
+	struct rail lane;
+	struct crossing cross;
+	struct rail *out;    /* where frames from outside go: one of the two */
+	struct rail *in;     /* where the batch is from: the same */
+	bool moved;          /* out is another, or the end may be near: look */
+	struct again *again; /* owned: on = another turn at once */
+	struct timer *stall; /* owned: out is full */
+	uint64_t stall_cons; /* how far its reader was when it was set */
+	bool full;           /* reserve said 0; room() is due */
 	bool stall_told;
 	bool bell_due;            /* published, and the lane wants to know */
 	uint32_t unflushed_bytes; /* committed since the last publish */
@@ -138,5 +182,51 @@ void backend_rings_close(struct backend *be);
 
 /* Counter values, in the order of backend_counters.def. */
 void backend_rings_counters(const struct backend *be, uint64_t out[BC_COUNT]);
+
+/* --- between backend_rings.c and backend_cross.c -------------------------- */
+
+/*
+ * rail_open - map and take up both memories, listen to the bell. Takes the
+ * descriptors, also when it fails. 0 or -errno.
+ */
+int rail_open(struct backend *be, struct rail *r, int own_fd, int peer_fd,
+    int bell, void (*rung)(void *self, unsigned events));
+void rail_close(struct rail *r);
+
+/* rings_look - a bell rang: is there room, are there frames? */
+void rings_look(struct backend *be);
+
+/* rings_fault - who is at the other end of `r` has lied. Does not return if
+ * that is the lane. */
+void rings_fault(struct backend *be, struct rail *r, const char *what);
+
+/* Positions are multiples of 8. */
+#define RAIL_NO_END 1u
+
+/*
+ * backend_cross_rail - where the next batch comes from, and before which
+ * position it must stop, RAIL_NO_END: nowhere. Not in CROSS_NONE.
+ */
+struct rail *backend_cross_rail(struct backend *be, uint64_t *end);
+
+/* backend_cross_taken - a batch came out of it. */
+void backend_cross_taken(struct backend *be, size_t frames, size_t bytes);
+
+/* backend_cross_arm - ring its bell when there is something; true: there is. */
+bool backend_cross_arm(struct backend *be);
+
+/* backend_cross_look - go on to the next state if that can be now. */
+void backend_cross_look(struct backend *be);
+
+/* backend_cross_fault - the other end has lied: read and send no more. */
+void backend_cross_fault(struct backend *be, const char *what);
+
+/* backend_cross_stalled - the other end has not drained it for too long. */
+void backend_cross_stalled(struct backend *be);
+
+/* The numbers for the broker, if there is a crossover. */
+bool backend_cross_counts(const struct backend *be, struct cross_counts *out);
+
+void backend_cross_close(struct backend *be);
 
 #endif

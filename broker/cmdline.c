@@ -317,6 +317,17 @@ take_name(struct start *s, const char *arg)
 }
 
 static void
+take_crossover(struct start *s, const char *arg)
+{
+	bool on = strcmp(arg, "on") == 0;
+
+	if (on || strcmp(arg, "off") == 0)
+		core_crossover(s->core, on);
+	else
+		start_fail(s, "\"on\" or \"off\" is expected");
+}
+
+static void
 take_option(struct start *s)
 {
 	switch (s->option.id) {
@@ -349,6 +360,9 @@ take_option(struct start *s)
 		break;
 	case OPTION_NODEFAULTS:
 		s->nodefaults = true;
+		break;
+	case OPTION_CROSSOVER:
+		take_crossover(s, s->option.arg);
 		break;
 	default:
 		if (s->option.who == OPTION_REFUSED)

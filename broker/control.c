@@ -291,6 +291,43 @@ broker_on_rx_filter_state(
 }
 
 int
+broker_on_crossed(void *self, uint32_t seq, const struct ctl_crossed *m)
+{
+	struct control *k = self;
+
+	(void)seq;
+	return k->ops->crossed(k->self, m);
+}
+
+int
+broker_on_uncrossed(void *self, uint32_t seq, const struct ctl_uncrossed *m)
+{
+	struct control *k = self;
+
+	(void)seq;
+	return k->ops->uncrossed(k->self, m);
+}
+
+int
+broker_on_cross_ended(void *self, uint32_t seq, const struct ctl_cross_ended *m)
+{
+	struct control *k = self;
+
+	(void)seq;
+	return k->ops->cross_ended(k->self, m);
+}
+
+int
+broker_on_cross_trouble(
+    void *self, uint32_t seq, const struct ctl_cross_trouble *m)
+{
+	struct control *k = self;
+
+	(void)seq;
+	return k->ops->cross_trouble(k->self, m);
+}
+
+int
 broker_on_detached(void *self, uint32_t seq, const struct ctl_detached *m)
 {
 	struct control *k = self;
@@ -341,6 +378,8 @@ broker_on_backend_stats(
 
 	if (a && m->info)
 		k->ops->info(k->self, m->info);
+	if (a && m->cross)
+		k->ops->cross_counts(k->self, m->cross);
 	if (a)
 		tell(a, m->counters.items, m->counters.count);
 	return 0;

@@ -36,6 +36,13 @@ struct control_ops {
 	int (*nic_state)(void *self, const struct ctl_nic_state *m);
 	/* The answer to control_ask_filter(); its asker is told after it. */
 	int (*rx_filter_state)(void *self, const struct ctl_rx_filter_state *m);
+	/* Of the crossover that its port is at. */
+	int (*crossed)(void *self, const struct ctl_crossed *m);
+	int (*uncrossed)(void *self, const struct ctl_uncrossed *m);
+	int (*cross_ended)(void *self, const struct ctl_cross_ended *m);
+	int (*cross_trouble)(void *self, const struct ctl_cross_trouble *m);
+	/* What went over that until now, with its counters. */
+	void (*cross_counts)(void *self, const struct cross_counts *c);
 	/* What it says of itself now, with its counters. */
 	void (*info)(void *self, const char *text);
 	/* from lanes */

@@ -62,6 +62,9 @@ void core_latch(struct core *c, core_done done, void *self);
 void core_up(struct core *c);
 void core_quit(struct core *c, int code, const char *reason);
 
+/* core_crossover - as --crossover: may two that are alone do without a lane? */
+void core_crossover(struct core *c, bool on);
+
 /* The one core of this process (set by broker_main before anything runs). */
 struct core *core_get(void);
 

@@ -6,6 +6,7 @@
  */
 #include "broker/core_state.h"
 
+#include "broker/crossover.h"
 #include "broker/launch_client.h"
 #include "proto/addr.h"
 #include "proto/log.h"
@@ -130,6 +131,12 @@ core_latch(struct core *c, core_done done, void *self)
 	c->latched_self = self;
 	c->netdevs.start_phase = false;
 	BUG_ON(launch_ask(c->launch, &m, -1, latch_answered, c) == 0);
+}
+
+void
+core_crossover(struct core *c, bool on)
+{
+	crossovers_switch(c->islands->crossovers, on);
 }
 
 void

@@ -11,6 +11,7 @@
  */
 #include "broker/islands.h"
 
+#include "broker/crossover.h"
 #include "broker/launch_client.h"
 #include "broker/ports.h"
 #include "proto/chan.h"
@@ -262,6 +263,7 @@ islands_apply(struct islands *all, const struct plan *plan, struct err *e)
 			if (all->ports[n])
 				port_settle(all->ports[n]);
 	}
+	crossovers_look(all->crossovers);
 	islands_tidy(all);
 	need_spare(all);
 	shares_free(s, plan->islands);
@@ -281,6 +283,9 @@ islands_new(struct loop *l, struct launch_client *launch,
 	all->launch = launch;
 	all->ops = ops;
 	all->self = self;
+	all->crossovers = crossovers_new(all);
+	if (!all->crossovers)
+		islands_free(ptr_take(all));
 	return all;
 }
 
@@ -294,5 +299,6 @@ islands_free(struct islands *all)
 	all->spare = NULL;
 	while ((i = TAILQ_FIRST(&all->list)))
 		island_free(i);
+	crossovers_free(all->crossovers);
 	free(all);
 }

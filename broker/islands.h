@@ -24,6 +24,7 @@
 
 #include <sys/queue.h>
 
+struct crossovers;
 struct island;
 struct islands;
 struct launch_client;
@@ -98,6 +99,7 @@ struct islands {
 	TAILQ_HEAD(, island) list;
 	struct island *spare; /* one of the list, or NULL */
 	bool stopping;
+	struct crossovers *crossovers;          /* owned */
 	struct port *ports[LAUNCH_SLOTS];       /* borrowed, by number */
 	struct island *by_number[LAUNCH_SLOTS]; /* as in the list */
 };

@@ -153,32 +153,6 @@ take_up(struct port *p, const struct lane_grant *g)
 	return 0;
 }
 
-/* How many frames in L did the port's process not read? */
-static uint64_t
-undelivered(struct port *p, uint64_t *bytes)
-{
-	struct ring_rx walk;
-	struct frame f;
-	uint64_t frames = 0;
-
-	/* A lie leaves the last checked position in out.cons. */
-	(void)ring_tx_refresh(&p->out);
-	/* We read what we wrote: the roles of the pages are swapped. */
-	walk = (struct ring_rx){
-	    .peer = p->own_mem,
-	    .data = p->out.data,
-	    .size = p->out.size,
-	    .pos = p->out.cons,
-	    .released = p->out.cons,
-	    .prod = p->out.published,
-	};
-	while (walk.pos != p->out.published && ring_next(&walk, &f) > 0) {
-		frames++;
-		*bytes += f.len;
-	}
-	return frames;
-}
-
 static void
 subtract(uint64_t *counter, uint64_t n)
 {
@@ -190,7 +164,7 @@ static void
 count_dead(struct port *p)
 {
 	uint64_t bytes = 0;
-	uint64_t frames = undelivered(p, &bytes);
+	uint64_t frames = ring_tx_unread(&p->out, &bytes);
 
 	p->count[LC_RX_DROP_DEAD] += frames;
 	subtract(&p->count[LC_RX_FRAMES], frames);

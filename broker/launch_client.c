@@ -71,6 +71,8 @@ answer_type(uint32_t type)
 		return LAUNCH_RELEASED;
 	case LAUNCH_PORT_ASK:
 		return LAUNCH_PORT;
+	case LAUNCH_CROSS:
+		return LAUNCH_CROSSED;
 	case LAUNCH_LATCH:
 		return LAUNCH_LATCHED;
 	default:
@@ -279,6 +281,7 @@ take(struct launch_client *c, struct launch_msg *m, int *fds)
 	case LAUNCH_SPAWNED:
 	case LAUNCH_RELEASED:
 	case LAUNCH_PORT:
+	case LAUNCH_CROSSED:
 	case LAUNCH_LATCHED:
 		return take_answer(c, m, fds);
 	case LAUNCH_LISTENER:

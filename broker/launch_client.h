@@ -17,8 +17,8 @@
 
 /* Requests without an answer yet. */
 #define LAUNCH_PENDING_MAX 4096u
-/* Most descriptors of one message (LAUNCH_PORT). */
-#define LAUNCH_FDS_MAX 3u
+/* Most descriptors of one message (LAUNCH_CROSSED). */
+#define LAUNCH_FDS_MAX 6u
 
 struct launch_client;
 struct loop;

@@ -136,7 +136,7 @@ struct life {
 	struct control_ask drops;   /* BACKEND_RESTARTED waits for it */
 	uint64_t outage_ns;
 	uint64_t second_ns; /* begin of the second that is being limited */
-	unsigned reconnects, notices, connects; /* in that second */
+	unsigned reconnects, notices, connects, troubles; /* in that second */
 	uint32_t reconnect_seq; /* the question being worked on */
 	uint32_t reconnect_ask;
 	uint32_t reconnect_index;

@@ -77,8 +77,31 @@ port_stalled(void *self)
 		control_ping(nd->control);
 }
 
+static struct control *
+port_control(void *self)
+{
+	struct life *nd = self;
+
+	return nd->control;
+}
+
+static const char *
+port_name(void *self)
+{
+	struct life *nd = self;
+
+	return nd->options.id;
+}
+
 static const struct port_ops life_port_ops = {
-    port_attached, port_away, port_fault, port_lost, port_stalled};
+    .attached = port_attached,
+    .away = port_away,
+    .fault = port_fault,
+    .lost = port_lost,
+    .stalled = port_stalled,
+    .control = port_control,
+    .name = port_name,
+};
 
 /* --- making and ending --- */
 

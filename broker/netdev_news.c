@@ -118,15 +118,15 @@ news_held(struct life *nd)
 
 /* The lane has told what it dropped while the netdev was away, or cannot. */
 static void
-restarted(struct life *nd, uint64_t dead_frames)
+restarted(struct life *nd, uint64_t frames)
 {
 	struct backend_restarted_data d = {.id = nd->options.id,
 	    .epoch = nd->epoch,
 	    .outage_us = nd->outage_ns / US};
 
-	if (dead_frames > nd->dead_seen)
-		d.dropped_frames = dead_frames - nd->dead_seen;
-	nd->dead_seen = dead_frames;
+	if (frames > nd->dead_seen)
+		d.dropped_frames = frames - nd->dead_seen;
+	nd->dead_seen = frames;
 	log_event(LOG_INFO, "netdev.restart",
 	    "id=%s epoch=%u outage_us=%llu dropped_frames=%llu", nd->options.id,
 	    nd->epoch, (unsigned long long)d.outage_us,
@@ -134,12 +134,20 @@ restarted(struct life *nd, uint64_t dead_frames)
 	event_emit(EVENT_BACKEND_RESTARTED, &d);
 }
 
+/* Of the dead epochs, in the lane's ring and in a crossover's. */
+static uint64_t
+dead_frames(const struct life *nd)
+{
+	return nd->port->base[LC_RX_DROP_DEAD] +
+	       nd->port->crossed[LC_RX_DROP_DEAD];
+}
+
 static void
 drops_told(struct control_ask *a, const uint64_t *counters, size_t count)
 {
 	struct life *nd =
 	    (struct life *)(void *)((char *)a - offsetof(struct life, drops));
-	uint64_t frames = nd->port->base[LC_RX_DROP_DEAD];
+	uint64_t frames = dead_frames(nd);
 
 	if (count == LC_COUNT)
 		frames += counters[LC_RX_DROP_DEAD];
@@ -152,7 +160,7 @@ news_restarted(struct life *nd)
 	nd->outage_ns = sys_mono_ns() - nd->died_ns;
 	nd->drops.told = drops_told;
 	if (port_ask(nd->port, &nd->drops) < 0)
-		restarted(nd, nd->port->base[LC_RX_DROP_DEAD]);
+		restarted(nd, dead_frames(nd));
 }
 
 /* It died again before the lane answered: tell what is known. */
@@ -162,7 +170,7 @@ news_restarted_cancel(struct life *nd)
 	if (!nd->drops.control)
 		return;
 	control_ask_cancel(&nd->drops);
-	restarted(nd, nd->port->base[LC_RX_DROP_DEAD]);
+	restarted(nd, dead_frames(nd));
 }
 
 void

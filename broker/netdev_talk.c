@@ -6,6 +6,7 @@
  * value returned here closes its channel, and life_closed() kills it.
  * Specification: schema/control.json.
  */
+#include "broker/crossover.h"
 #include "broker/launch_client.h"
 #include "broker/names.h"
 #include "broker/netdev.h"
@@ -24,6 +25,7 @@
 #define RECONNECTS_MAX 50u
 #define NOTICES_MAX    20u
 #define CONNECTS_MAX   200u /* comings and goings: events for every client */
+#define TROUBLES_MAX   20u  /* one or two for each crossover */
 #define SECOND_NS      UINT64_C(1000000000)
 
 static int
@@ -92,6 +94,7 @@ second_look(struct life *nd)
 		nd->reconnects = 0;
 		nd->notices = 0;
 		nd->connects = 0;
+		nd->troubles = 0;
 		if (nd->nic)
 			nd->nic->reports = 0;
 	}
@@ -276,6 +279,50 @@ life_lane_stalled(void *self)
 	return 0;
 }
 
+/* --- what it says of its crossover --- */
+
+static int
+life_crossed(void *self, const struct ctl_crossed *m)
+{
+	struct life *nd = self;
+
+	return nd->ready ? crossover_crossed(nd->port, m) : -EPROTO;
+}
+
+static int
+life_uncrossed(void *self, const struct ctl_uncrossed *m)
+{
+	struct life *nd = self;
+
+	return nd->ready ? crossover_uncrossed(nd->port, m) : -EPROTO;
+}
+
+static int
+life_cross_ended(void *self, const struct ctl_cross_ended *m)
+{
+	struct life *nd = self;
+
+	return nd->ready ? crossover_ended(nd->port, m) : -EPROTO;
+}
+
+static int
+life_cross_trouble(void *self, const struct ctl_cross_trouble *m)
+{
+	struct life *nd = self;
+
+	if (!nd->ready || too_many(nd, &nd->troubles, TROUBLES_MAX))
+		return -EPROTO;
+	return crossover_trouble(nd->port, m);
+}
+
+static void
+life_cross_counts(void *self, const struct cross_counts *c)
+{
+	struct life *nd = self;
+
+	crossover_told(nd->port, c);
+}
+
 static void
 life_closed(void *self, int reason)
 {
@@ -312,6 +359,11 @@ const struct control_ops life_control_ops = {
     .rx_filter = life_rx_filter,
     .rx_filter_state = life_rx_filter_state,
     .nic_state = life_nic_state,
+    .crossed = life_crossed,
+    .uncrossed = life_uncrossed,
+    .cross_ended = life_cross_ended,
+    .cross_trouble = life_cross_trouble,
+    .cross_counts = life_cross_counts,
     .closed = life_closed,
     .hung = life_hung,
 };

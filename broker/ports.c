@@ -12,6 +12,7 @@
  */
 #include "broker/ports.h"
 
+#include "broker/crossover.h"
 #include "broker/filter_state.h"
 #include "broker/islands.h"
 #include "broker/launch_client.h"
@@ -55,6 +56,7 @@ port_free(struct port *p)
 	if (!p)
 		return;
 	launch_forget(p->all->launch, p->ask);
+	crossover_forget(p);
 	p->all->ports[p->number] = NULL;
 	timer_free(p->due);
 	free(p);
@@ -63,7 +65,8 @@ port_free(struct port *p)
 bool
 port_is_away(const struct port *p)
 {
-	return p->state == PORT_AWAY && ((!p->live && !p->owed) || !p->want);
+	return p->state == PORT_AWAY && !crossover_holds(p) &&
+	       ((!p->live && !p->owed) || !p->want);
 }
 
 bool
@@ -105,6 +108,8 @@ port_filter(struct port *p, const struct rx_filter *f)
 	if ((had || p->filter) && p->state == PORT_ATTACHED &&
 	    p->epoch == p->live && island_is_ready(p->lane))
 		tell_filter(p);
+	if (had != (p->filter != NULL))
+		crossovers_look(p->all->crossovers);
 }
 
 /* The descriptors are here: is this still what we want? */
@@ -137,6 +142,7 @@ attach(struct port *p, const struct launch_msg *m, int *fds)
 	if (p->filter && p->epoch == p->live)
 		tell_filter(p);
 	island_push(i);
+	crossovers_look(p->all->crossovers);
 	if (p->epoch == p->live)
 		p->ops->attached(p->self);
 	else
@@ -273,6 +279,7 @@ port_dead(struct port *p)
 
 	if (epoch == 0)
 		return;
+	crossover_dead(p);
 	p->live = 0;
 	if (p->state == PORT_ASKING) {
 		launch_forget(p->all->launch, p->ask);

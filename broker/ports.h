@@ -14,6 +14,7 @@
 #include "broker/control.h"
 #include "proto/counter.h"
 
+struct crossover;
 struct island;
 struct islands;
 struct port;
@@ -31,6 +32,10 @@ struct port_ops {
 	void (*lost)(void *self);
 	/* Its process drains nothing. */
 	void (*stalled)(void *self);
+	/* The channel to its process; NULL: there is none. */
+	struct control *(*control)(void *self);
+	/* For people. */
+	const char *(*name)(void *self);
 };
 
 enum port_state {
@@ -60,6 +65,9 @@ struct port {
 	const struct rx_filter *filter;
 	struct timer *due;       /* owned: DETACHING must end */
 	uint64_t base[LC_COUNT]; /* what dead epochs counted */
+	/* Owned by all->crossovers; NULL: none. */
+	struct crossover *crossover;
+	uint64_t crossed[LC_COUNT]; /* what went over those that ended */
 };
 
 /* port_new - number is a slot that is the caller's. NULL: out of memory. */
@@ -75,7 +83,7 @@ void port_live(struct port *p, uint32_t epoch, uint64_t ring_bytes);
  * port_is_away() already. */
 void port_dead(struct port *p);
 
-/* In no lane, and nothing to be done there. */
+/* In no lane, nothing to be done there, and at no crossover that carries. */
 bool port_is_away(const struct port *p);
 
 /*

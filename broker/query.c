@@ -10,6 +10,7 @@
  * who asks meanwhile waits for the next. So clients cannot fill the channels.
  */
 #include "broker/core_state.h"
+#include "broker/crossover.h"
 #include "broker/ports.h"
 #include "broker/qmp.h"
 #include "gen/commands.h"
@@ -88,9 +89,25 @@ struct answer {
 	size_t count;
 };
 
+/*
+ * What went over crossovers is added here, not when the lane answers: between
+ * the two a crossover may end, and its frames change from one account to the
+ * other.
+ */
+static void
+fill_lane_counters(struct lane_counters *out, const struct life *nd)
+{
+	uint64_t values[LC_COUNT];
+
+	memcpy(values, nd->lane_counters, sizeof values);
+	crossover_count(nd->port, values);
+	fill_counters(&desc_lane_counters, out, lane_names, values, LC_COUNT);
+}
+
 static void
 fill_netdev(struct answer *a, struct netdev_info *info, const struct life *nd)
 {
+	const struct port *other = crossover_other(nd->port);
 	size_t k = (size_t)(info - a->infos);
 
 	info->config = nd->options;
@@ -98,9 +115,10 @@ fill_netdev(struct answer *a, struct netdev_info *info, const struct life *nd)
 		info->config.u.nic.netdev = NULL; /* fill_node() knows */
 	info->state = life_public_state(nd);
 	info->info = borrow_unless_empty(nd->info);
+	if (other)
+		info->crossover = borrow(other->ops->name(other->self));
 	if (nd->has_lane_counters) {
-		fill_counters(&desc_lane_counters, &a->lane[k], lane_names,
-		    nd->lane_counters, LC_COUNT);
+		fill_lane_counters(&a->lane[k], nd);
 		info->lane_counters = &a->lane[k];
 	}
 	if (nd->has_backend_counters) {

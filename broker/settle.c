@@ -10,6 +10,7 @@
 #include "broker/settle.h"
 
 #include "broker/core_state.h"
+#include "broker/crossover.h"
 #include "broker/ports.h"
 #include "proto/loop.h"
 #include "proto/sys.h"
@@ -49,7 +50,7 @@ finish(struct settle *s)
 	free(s);
 }
 
-/* Is every port where its plan wants it? */
+/* Is every port where its plan wants it, and nobody behind the lanes' backs? */
 static bool
 all_arrived(const struct islands *all)
 {
@@ -66,7 +67,7 @@ all_arrived(const struct islands *all)
 			(p->want && port_is_coming(p, p->want))))
 			return false;
 	}
-	return true;
+	return crossovers_settled(all->crossovers);
 }
 
 static void

@@ -66,6 +66,9 @@ enum launch_type {
 	LAUNCH_RELEASE,
 	/* B: the lane's descriptors of the port in `slot`. L answers PORT. */
 	LAUNCH_PORT_ASK,
+	/* B: fresh memories and a bell between the backends of `slot` and of
+	 * `cross.other`. L answers CROSSED and keeps nothing. */
+	LAUNCH_CROSS,
 	/* B: the start phase is over. L answers LATCHED with the listeners. */
 	LAUNCH_LATCH,
 	/* B: everything of the start configuration is up (sd_notify, fork) */
@@ -80,6 +83,8 @@ enum launch_type {
 	LAUNCH_EXITED,   /* how it ended, after how long, last words */
 	LAUNCH_RELEASED,
 	LAUNCH_PORT,      /* 3 descriptors: P read-only, L read-write, bell */
+	LAUNCH_CROSSED,   /* 6 descriptors: its own memory, read-write, the
+			   * other's, read-only, and a bell, first of `slot` */
 	LAUNCH_LATCHED,   /* `code` = number of listeners that follow */
 	LAUNCH_LISTENER,  /* 1 descriptor: a QMP listening socket; text: name */
 	LAUNCH_SIGNALLED, /* the launcher got signal `code` (TERM, INT): end */
@@ -160,6 +165,12 @@ struct launch_spawn {
 	char id[64];         /* netdev id, for the child's log lines */
 };
 
+struct launch_cross {
+	uint32_t epoch; /* of the process in `slot` */
+	uint32_t other; /* slot */
+	uint32_t other_epoch;
+};
+
 struct launch_result {
 	int32_t error; /* 0 or -errno; -EPERM with text = policy's refusal */
 	int32_t pid;
@@ -183,6 +194,7 @@ struct launch_msg {
 	union {
 		struct launch_open open;
 		struct launch_spawn spawn;
+		struct launch_cross cross;
 		struct {
 			uint32_t epoch;
 			uint32_t signo;

@@ -210,6 +210,31 @@ ring_want_space(struct ring_tx *r)
 	return r->size - (r->pos - r->cons) >= want;
 }
 
+uint64_t
+ring_tx_unread(struct ring_tx *r, uint64_t *bytes)
+{
+	struct ring_rx walk;
+	struct frame f;
+	uint64_t frames = 0;
+
+	/* A lie leaves the last checked position in r->cons. */
+	(void)ring_tx_refresh(r);
+	/* We read what we wrote: the roles of the pages are swapped. */
+	walk = (struct ring_rx){
+	    .peer = r->own,
+	    .data = r->data,
+	    .size = r->size,
+	    .pos = r->cons,
+	    .released = r->cons,
+	    .prod = r->published,
+	};
+	while (walk.pos != r->published && ring_next(&walk, &f) > 0) {
+		frames++;
+		*bytes += f.len;
+	}
+	return frames;
+}
+
 /* --- consumer ------------------------------------------------------------- */
 
 /*

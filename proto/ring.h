@@ -423,6 +423,12 @@ ring_tx_backlog(const struct ring_tx *r)
 }
 
 /*
+ * ring_tx_unread - published frames that the peer did not take, as far as it
+ * ever said so; their bytes are added to *bytes. For the end of a ring.
+ */
+uint64_t ring_tx_unread(struct ring_tx *r, uint64_t *bytes);
+
+/*
  * ring_rx_more_ - read the peer's prod. Returns 1 when it is another than what
  * was known, 0 when not, or -EPROTO.
  */

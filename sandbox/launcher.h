@@ -16,6 +16,7 @@
 #define LISTENERS     16 /* QMP endpoints: -qmp and socket activation */
 #define INHERITED_MAX 1024
 #define CHILD_FDS     24 /* highest descriptor number of a child, plus one */
+#define ANSWER_FDS    6  /* most descriptors of an answer: CROSSED */
 
 /* What was opened, or may be opened again, for a slot. */
 struct resource {
@@ -116,7 +117,7 @@ struct launcher {
 	uint64_t deadline_ns; /* 0: none */
 	/* one answer to the broker that its channel had no room for */
 	struct launch_msg answer;
-	int answer_fds[3]; /* borrowed copies are made: owned here */
+	int answer_fds[ANSWER_FDS]; /* copies of what was lent: owned */
 	unsigned answer_fd_count;
 	bool answer_waits;
 	unsigned tells;       /* slots with something to tell */
@@ -211,6 +212,33 @@ bool spawn_host_network(uint32_t role);
 
 /* Every layer that a process of this role could have here. */
 uint64_t spawn_wanted(const struct launcher *l, uint32_t role);
+
+/* --- memories.c: what two processes share ----------------------------- */
+
+/* memories_read_only - the same memory, to be read only; fd or -errno. */
+int memories_read_only(int fd);
+
+/*
+ * memories_port - a backend's fresh memories and bell, kept in its slot; those
+ * of a former life are let go.
+ *   peer, bell  the backend's own, set when made: the caller's to close
+ * 0 or -errno.
+ */
+int memories_port(struct slot *s, uint64_t ring_bytes, int *peer, int *bell);
+
+/* What one end of a crossover gets, in the order of CROSSED. */
+struct cross_end {
+	int own, peer, bell;
+};
+
+/*
+ * memories_cross - all that is shared by two backends and by nobody else; the
+ * size of each one's memory is that of its port's. Kept nowhere.
+ * 0, and memories_uncross() closes; or -errno, and there is nothing.
+ */
+int memories_cross(
+    const struct slot *one, const struct slot *other, struct cross_end ends[2]);
+void memories_uncross(struct cross_end ends[2]);
 
 /* --- attest.c --------------------------------------------------------- */
 

@@ -16,7 +16,6 @@
 #include "sandbox/openers.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -161,6 +160,15 @@ static bool
 other_slot(const struct request *q)
 {
 	return q->msg.slot != 0;
+}
+
+static bool
+cross_fits(const struct request *q)
+{
+	uint32_t other = q->msg.cross.other;
+
+	return q->msg.slot != 0 && other != 0 && other < LAUNCH_SLOTS &&
+	       other != q->msg.slot;
 }
 
 static bool
@@ -313,25 +321,58 @@ on_port_ask(struct request *q)
 {
 	struct launch_msg msg = answer_to(q, LAUNCH_PORT);
 	struct slot *s = q->slot;
-	char path[64];
-	int fds[3], rc;
+	int fds[3];
 
 	if (s->own_mem < 0 || s->lane_bell < 0) {
 		refuse(q, LAUNCH_PORT, -ENOENT, "the slot has no port");
 		return;
 	}
-	snprintf(path, sizeof path, "/proc/self/fd/%d", s->own_mem);
-	rc = (int)sys_result(open(path, O_RDONLY | O_CLOEXEC));
-	if (rc < 0) {
-		refuse(q, LAUNCH_PORT, rc, strerrordesc_np(-rc));
+	fds[0] = memories_read_only(s->own_mem);
+	if (fds[0] < 0) {
+		refuse(q, LAUNCH_PORT, fds[0], strerrordesc_np(-fds[0]));
 		return;
 	}
-	fds[0] = rc;
 	fds[1] = s->peer_mem;
 	fds[2] = s->lane_bell;
 	msg.result.epoch = s->epoch;
 	launcher_answer(q->l, &msg, fds, 3);
 	fd_close(&fds[0]);
+}
+
+/* Is that backend there, and not on its way out? */
+static bool
+lives(const struct slot *s, uint32_t epoch)
+{
+	return s->pid != 0 && !s->doomed && s->role >= ROLE_BACKEND &&
+	       s->epoch == epoch;
+}
+
+/* One that has just died is no fault of the broker, who was not told yet. */
+static void
+on_cross(struct request *q)
+{
+	struct launch_msg msg = answer_to(q, LAUNCH_CROSSED);
+	const struct launch_cross *c = &q->msg.cross;
+	struct slot *other = launcher_slot(q->l, c->other);
+	struct cross_end ends[2];
+	int rc;
+
+	if (!lives(q->slot, c->epoch) || !lives(other, c->other_epoch)) {
+		refuse(q, LAUNCH_CROSSED, -ENOENT,
+		    "a slot has no backend of that epoch");
+		return;
+	}
+	rc = memories_cross(q->slot, other, ends);
+	if (rc < 0) {
+		refuse(q, LAUNCH_CROSSED, rc, strerrordesc_np(-rc));
+		return;
+	}
+	msg.result.epoch = c->epoch;
+	launcher_answer(q->l, &msg,
+	    (int[]){ends[0].own, ends[0].peer, ends[0].bell, ends[1].own,
+		ends[1].peer, ends[1].bell},
+	    ANSWER_FDS);
+	memories_uncross(ends);
 }
 
 static void
@@ -431,6 +472,7 @@ static const struct rule {
     {LAUNCH_STOP, BROKER, 0, stop_fits, on_stop},
     {LAUNCH_RELEASE, BROKER, 0, other_slot, on_release},
     {LAUNCH_PORT_ASK, BROKER, 0, other_slot, on_port_ask},
+    {LAUNCH_CROSS, BROKER, 0, cross_fits, on_cross},
     {LAUNCH_LATCH, BROKER, 0, anything, on_latch},
     {LAUNCH_UP, BROKER, 0, anything, on_up},
     {LAUNCH_QUIT, BROKER, 0, code_fits, on_quit},

@@ -8,8 +8,6 @@
 #include "sandbox/spawn.h"
 
 #include "gen/backends.h"
-#include "proto/bell.h"
-#include "proto/ring.h"
 #include "proto/sys.h"
 #include "sandbox/confine.h"
 #include "sandbox/openers.h"
@@ -229,15 +227,6 @@ struct offspring {
 };
 
 static int
-reopen_read_only(int fd)
-{
-	char path[64];
-
-	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	return (int)sys_result(open(path, O_RDONLY | O_CLOEXEC));
-}
-
-static int
 pair(int *ours, int *theirs)
 {
 	int fds[2], rc = sys_pair(fds);
@@ -247,31 +236,6 @@ pair(int *ours, int *theirs)
 	fd_close(ours);
 	*ours = fds[0];
 	*theirs = fds[1];
-	return 0;
-}
-
-/* A backend's fresh memories and bell; those of a former life are let go. */
-static int
-make_port(struct slot *s, uint64_t ring_bytes, struct offspring *o)
-{
-	size_t bytes = port_bytes((size_t)ring_bytes);
-	int bell[2], rc;
-
-	fd_close(&s->own_mem);
-	fd_close(&s->peer_mem);
-	fd_close(&s->lane_bell);
-	rc = sys_memfd("bulkhead-port", bytes, &s->own_mem);
-	if (rc >= 0)
-		rc = sys_memfd("bulkhead-lane", bytes, &s->peer_mem);
-	if (rc >= 0)
-		o->peer_ro = rc = reopen_read_only(s->peer_mem);
-	if (rc >= 0)
-		rc = bell_pair(bell);
-	if (rc < 0)
-		return rc;
-	s->lane_bell = bell[0];
-	o->bell = bell[1];
-	s->ring_bytes = ring_bytes;
 	return 0;
 }
 
@@ -292,7 +256,7 @@ make_offspring(struct launcher *l, struct slot *s,
 	if (rc >= 0 && what->role != ROLE_BROKER)
 		rc = pair(&s->control, &o->control);
 	if (rc >= 0 && is_backend(what->role))
-		rc = make_port(s, what->ring_bytes, o);
+		rc = memories_port(s, what->ring_bytes, &o->peer_ro, &o->bell);
 	return rc < 0 ? rc : 0;
 }
 

@@ -18,8 +18,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define ANSWER_FDS_MAX 3
-
 /* 1: sent; 0: no room; the broker's end is noticed elsewhere. */
 static int
 send_message(struct launcher *l, const struct launch_msg *msg, const int *fds,
@@ -27,7 +25,7 @@ send_message(struct launcher *l, const struct launch_msg *msg, const int *fds,
 {
 	union {
 		struct cmsghdr head;
-		char room[CMSG_SPACE(ANSWER_FDS_MAX * sizeof(int))];
+		char room[CMSG_SPACE(ANSWER_FDS * sizeof(int))];
 	} control;
 	struct iovec piece = {
 	    .iov_base = (void *)(uintptr_t)msg, .iov_len = sizeof *msg};
@@ -66,7 +64,7 @@ launcher_answer(struct launcher *l, const struct launch_msg *msg,
 {
 	unsigned i;
 
-	BUG_ON(l->answer_waits || fd_count > ANSWER_FDS_MAX);
+	BUG_ON(l->answer_waits || fd_count > ANSWER_FDS);
 	if (send_message(l, msg, fds, fd_count))
 		return;
 	l->answer = *msg;

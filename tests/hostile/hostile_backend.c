@@ -8,8 +8,9 @@
  * calls that lets it try what honest backends may not. An id that names no lie
  * is an honest backend that throws away what it gets.
  *
- * The lies are in hostile_rings.h, hostile_talk.h and hostile_nic.h, of which
- * the last are a network card's; `hostile_backend --list` prints their names.
+ * The lies are in hostile_rings.h, hostile_talk.h, hostile_cross.h and
+ * hostile_nic.h, of which the last are a network card's; `hostile_backend
+ * --list` prints their names.
  *
  * Runs in: a sandbox of its own. Trusts: nobody, and is not to be trusted.
  * Specification: the reference on style, B5.8 and B5.9 (what a peer can do).
@@ -25,10 +26,12 @@
 #include "proto/ring.h"
 #include "proto/sys.h"
 #include "sandbox/confine.h"
+#include "tests/hostile/hostile_cross.h"
 #include "tests/hostile/hostile_nic.h"
 #include "tests/hostile/hostile_rings.h"
 #include "tests/hostile/hostile_talk.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +98,16 @@ static const struct lie lies[] = {
     {"answer-often", AT_ASK, answer_often},
     {"answer-garbage", AT_ASK, answer_garbage},
     {"answer-never", AT_ASK, answer_never},
+    {"cross-prod", AT_CROSS, cross_prod},
+    {"cross-record", AT_CROSS, cross_record},
+    {"cross-cons", AT_CROSS, cross_cons},
+    {"cross-bells", AT_CROSS, cross_bells},
+    {"cross-shut", AT_CROSS, cross_shut},
+    {"cross-idle", AT_CROSS, cross_idle},
+    {"cross-stays", AT_CROSS, cross_stays},
+    {"cross-blames", AT_CROSS, cross_blames},
+    {"cross-others", AT_CROSS, cross_others},
+    {"cross-early", AT_CROSS, cross_early},
     {"abort", RUNNING, die},
     {"silent", RUNNING, silent},
     {"busy", RUNNING, busy},
@@ -241,6 +254,75 @@ backend_on_stop(void *arg, uint32_t seq, const struct ctl_stop *m)
 
 	(void)seq, (void)m;
 	loop_stop(h->loop, 0);
+	return 0;
+}
+
+static int
+take_up(struct hostile *h, const struct ctl_cross *m, int *fds)
+{
+	void *own, *peer;
+
+	if (sys_map(fds[0], port_bytes(m->own_bytes), true, &own) < 0 ||
+	    sys_map(fds[1], port_bytes(m->peer_bytes), false, &peer) < 0)
+		return -EINVAL;
+	h->cross_own = own;
+	h->cross_bell = fd_take(&fds[2]);
+	h->cross_serial = m->serial;
+	ring_tx_attach(&h->cross_tx, own, peer, m->own_bytes);
+	ring_rx_attach(&h->cross_rx, own, peer, m->peer_bytes);
+	return 0;
+}
+
+/* Only who has a lie for it goes to a crossover; others say that they cannot.
+ */
+int
+backend_on_cross(void *arg, uint32_t seq, const struct ctl_cross *m, int *fds)
+{
+	struct hostile *h = arg;
+	char no[] = "not\nme";
+	struct ctl_crossed answer = {.serial = m->serial};
+
+	if (!lies_at(h, AT_CROSS) || take_up(h, m, fds) < 0)
+		answer.error = no;
+	for (int i = 0; i < 3; i++)
+		fd_close(&fds[i]);
+	(void)ctl_send_crossed(h->control, seq, &answer);
+	if (!answer.error)
+		timer_set_ns(h->timer, LIE_AFTER_NS);
+	return 0;
+}
+
+static bool
+says_no_end(const struct hostile *h)
+{
+	return h->lie && h->lie->tell == cross_stays;
+}
+
+int
+backend_on_uncross(void *arg, uint32_t seq, const struct ctl_uncross *m)
+{
+	struct hostile *h = arg;
+	const struct ctl_uncrossed answer = {.serial = m->serial};
+
+	if (!says_no_end(h))
+		(void)ctl_send_uncrossed(h->control, seq, &answer);
+	return 0;
+}
+
+/* With a lie about what it did. */
+int
+backend_on_cross_end(void *arg, uint32_t seq, const struct ctl_cross_end *m)
+{
+	struct hostile *h = arg;
+	const struct ctl_cross_ended answer = {.counts = {
+						   .serial = m->serial,
+						   .sent_frames = UINT64_MAX,
+						   .unread_bytes = UINT64_MAX,
+					       }};
+
+	(void)seq;
+	if (!says_no_end(h))
+		(void)ctl_send_cross_ended(h->control, 0, &answer);
 	return 0;
 }
 

@@ -32,6 +32,7 @@ enum when {
 	AT_HELLO, /* instead of an honest hello */
 	AT_READY, /* instead of ready, after configure */
 	AT_ASK,   /* asked for the filter of its card */
+	AT_CROSS, /* once at a crossover; again as with RUNNING */
 	RUNNING,  /* some time after ready; again every time it returns true */
 };
 
@@ -48,6 +49,12 @@ struct hostile {
 	uint64_t frames;       /* thrown away */
 	uint64_t told, taken;  /* reports of a network card */
 	uint32_t asked;        /* number of the last question */
+	/* its end of a crossover; mapped for good */
+	struct ring_page *cross_own; /* NULL: none */
+	struct ring_tx cross_tx;
+	struct ring_rx cross_rx;
+	int cross_bell;
+	uint32_t cross_serial;
 };
 
 struct lie {

@@ -66,6 +66,30 @@ break_open(struct launch_msg *msg, const char *how)
 		msg->type = LAUNCH_OPENED;
 }
 
+/* Ends that cannot be; the children themselves are there. */
+static void
+break_cross(struct launch_msg *msg, const char *how)
+{
+	start(1, ROLE_BACKEND, "good");
+	start(2, ROLE_BACKEND, "good");
+	*msg = message(LAUNCH_CROSS, 1);
+	msg->cross = (struct launch_cross){1, 2, 1};
+	if (strcmp(how, "self") == 0)
+		msg->cross.other = 1;
+	else if (strcmp(how, "broker") == 0)
+		msg->slot = 0;
+	else if (strcmp(how, "other-broker") == 0)
+		msg->cross.other = 0;
+	else if (strcmp(how, "slot") == 0)
+		msg->slot = LAUNCH_SLOTS;
+	else if (strcmp(how, "other") == 0)
+		msg->cross.other = LAUNCH_SLOTS;
+	else if (strcmp(how, "other-high") == 0)
+		msg->cross.other = UINT32_MAX;
+	else if (strcmp(how, "answer") == 0)
+		msg->type = LAUNCH_CROSSED;
+}
+
 static void
 break_other(struct launch_msg *msg, const char *how)
 {
@@ -133,6 +157,12 @@ break_rule(const char *how)
 	} else if (strcmp(how, "take-fd") == 0) {
 		msg = message(LAUNCH_TAKE, 0);
 		(void)post_raw(&msg, sizeof msg, fds, 1);
+	} else if (strcmp(how, "cross-fd") == 0) {
+		break_cross(&msg, "fd");
+		(void)post_raw(&msg, sizeof msg, fds, 1);
+	} else if (strncmp(how, "cross-", 6) == 0) {
+		break_cross(&msg, how + 6);
+		post(&msg);
 	} else if (strncmp(how, "open-", 5) == 0) {
 		break_open(&msg, how + 5);
 		post(&msg);

@@ -30,6 +30,8 @@ fake_lie(const char *id)
 
 	if (strcmp(id, "spawns") == 0)
 		msg.type = LAUNCH_SPAWN;
+	else if (strcmp(id, "crosses") == 0)
+		msg.type = LAUNCH_CROSS;
 	else if (strcmp(id, "magic") == 0)
 		msg.magic++;
 	else if (strcmp(id, "unended") == 0)
@@ -289,8 +291,9 @@ scenario_deaths(void)
 static void
 scenario_liars(void)
 {
-	static const char *const ids[] = {"spawns", "magic", "unended",
-	    "answers", "short", "empty", "fds", "ready-twice", "fails-twice"};
+	static const char *const ids[] = {"spawns", "crosses", "magic",
+	    "unended", "answers", "short", "empty", "fds", "ready-twice",
+	    "fails-twice"};
 	struct launch_msg msg = message(LAUNCH_STOP, 1);
 	size_t i;
 

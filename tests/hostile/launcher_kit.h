@@ -24,7 +24,7 @@
 
 /* --- in the fake broker ----------------------------------------------- */
 
-#define GOT_FDS_MAX 3
+#define GOT_FDS_MAX 8 /* more than there are in any message */
 
 /* What came last from the launcher. */
 static struct {

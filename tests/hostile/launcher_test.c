@@ -9,6 +9,7 @@
  */
 #include "tests/hostile/launcher_breaks.h"
 #include "tests/hostile/launcher_chardevs.h"
+#include "tests/hostile/launcher_crossover.h"
 #include "tests/hostile/launcher_descriptors.h"
 #include "tests/hostile/launcher_names.h"
 #include "tests/hostile/launcher_taps.h"
@@ -35,6 +36,8 @@ static const struct {
     {"sockets", scenario_sockets},
     {"chardevs", scenario_chardevs},
     {"descriptors", scenario_descriptors},
+    {"crossover", scenario_crossover},
+    {"crossings", scenario_crossings},
     {"names", scenario_names},
     {"taps", scenario_taps},
     {"chardev-policy", scenario_chardev_policy},
@@ -60,6 +63,10 @@ fake_broker(int argc, char **argv)
 {
 	static const struct sysrule rules[] = {
 	    SYS(mmap, "looking at a port's memories"),
+	    SYS(mprotect, "trying to write to what is to be read only"),
+	    SYS(ftruncate, "trying to make it larger or smaller"),
+	    SYS(fcntl, "the same, with its seals"),
+	    SYS(newfstatat, "fstat: are two memories the same?"),
 	    SYS(socket, "descriptors to pass"),
 	    SYS(socketpair, "the same"),
 	    SYS(memfd_create, "the same"),
@@ -372,6 +379,22 @@ test_no_descriptor_is_left_of_what_was_released(void **state)
 }
 
 static void
+test_a_crossover_joins_two_living_backends(void **state)
+{
+	(void)state;
+	succeeds("crossover", NOBODY, NULL);
+	if (as_root())
+		succeeds("crossover", 0, NULL);
+}
+
+static void
+test_nothing_is_kept_of_a_crossover(void **state)
+{
+	(void)state;
+	assert_int_equal(fds_after("term"), fds_after("crossings"));
+}
+
+static void
 test_second_signal_ends_a_stubborn_broker(void **state)
 {
 	int err;
@@ -419,7 +442,9 @@ test_broker_that_breaks_a_rule_ends(void **state)
 	    "open-qmp", "open-slot0", "open-slot", "open-magic", "open-type",
 	    "open-answer", "role", "role-high", "id", "no-id", "ring", "signal",
 	    "stop-self", "release-self", "quit-code", "latch-twice", "up-twice",
-	    "take-slot", "take-fd"};
+	    "take-slot", "take-fd", "cross-self", "cross-broker",
+	    "cross-other-broker", "cross-slot", "cross-other",
+	    "cross-other-high", "cross-answer", "cross-fd"};
 	char name[64];
 	size_t i;
 
@@ -498,6 +523,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test(test_what_is_lent_was_granted_before),
 	    cmocka_unit_test(test_term_winds_down_in_order),
 	    cmocka_unit_test(test_no_descriptor_is_left_of_what_was_released),
+	    cmocka_unit_test(test_a_crossover_joins_two_living_backends),
+	    cmocka_unit_test(test_nothing_is_kept_of_a_crossover),
 	    cmocka_unit_test(test_second_signal_ends_a_stubborn_broker),
 	    cmocka_unit_test(test_stubborn_broker_has_three_seconds),
 	    cmocka_unit_test(test_broker_that_breaks_a_rule_ends),

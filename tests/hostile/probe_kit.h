@@ -33,6 +33,7 @@
 static struct role {
 	const char *name;
 	bool network, files;
+	bool maps;  /* memory that it shares with another process, as it runs */
 	bool alone; /* not in a daemon: it lives too short a time there */
 	pid_t pid;
 	struct sock_filter code[INSNS_MAX];
@@ -40,12 +41,12 @@ static struct role {
 	bool always[CALLS], maybe[CALLS];
 } roles[ROLES] = {
     {.name = "broker"},
-    {.name = "lane"},
-    {.name = "dump"},
-    {.name = "socket"},
-    {.name = "user", .network = true, .files = true},
-    {.name = "vhost-user"},
-    {.name = "nic"},
+    {.name = "lane", .maps = true},
+    {.name = "dump", .maps = true},
+    {.name = "socket", .maps = true},
+    {.name = "user", .network = true, .files = true, .maps = true},
+    {.name = "vhost-user", .maps = true},
+    {.name = "nic", .maps = true},
     {.name = "resolve", .network = true, .alone = true},
 };
 

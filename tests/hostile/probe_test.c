@@ -153,6 +153,9 @@ test_wrong_arguments_kill(void **state)
 	    {__NR_fcntl, {FD_PORT_BELL, F_SETFL, 0}},
 	    {__NR_mmap, {0, 4096, PROT_READ | PROT_EXEC,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0}},
+	    {__NR_mmap,
+		{0, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, FD_PORT_PEER, 0}},
+	    {__NR_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, FD_PORT_PEER, 0}},
 	    {__NR_mprotect, {0, 4096, PROT_EXEC}},
 	    {__NR_tgkill, {1, 1, SIGKILL}},
 	    {__NR_madvise, {0, 4096, 9 /* MADV_REMOVE */}},
@@ -181,6 +184,41 @@ test_wrong_arguments_kill(void **state)
 				    roles[i].name, wrong[k].nr, k);
 		}
 	}
+}
+
+/* Map a descriptor's memory, or some of nobody's. */
+static void
+make_mapping(const void *what)
+{
+	const int *fd = what;
+	int flags = *fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+
+	if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, flags, *fd, 0) ==
+	    MAP_FAILED)
+		(void)syscall(__NR_exit_group, ALIVE + 1);
+}
+
+/* Several lines for one call are alternatives, whatever they look at. */
+static void
+test_those_that_share_memory_can_map_it(void **state)
+{
+	int none = -1, memory;
+	size_t i;
+
+	(void)state;
+	skip_if_unable();
+	skip_if_overlaid();
+	assert_int_equal(sys_memfd("probe", 4096, &memory), 0);
+	for (i = 0; i < ROLES; i++) {
+		int how = attempt(&roles[i], make_mapping, &memory);
+
+		if (how != (roles[i].maps ? ALIVE : 128 + SIGSYS))
+			fail_msg(
+			    "%s: mapping ends with %d", roles[i].name, how);
+		assert_int_equal(
+		    attempt(&roles[i], make_mapping, &none), ALIVE);
+	}
+	fd_close(&memory);
 }
 
 static void
@@ -364,6 +402,7 @@ main(void)
 	    cmocka_unit_test(test_every_call_that_is_not_listed_kills),
 	    cmocka_unit_test(test_foreign_entries_kill),
 	    cmocka_unit_test(test_wrong_arguments_kill),
+	    cmocka_unit_test(test_those_that_share_memory_can_map_it),
 	    cmocka_unit_test(test_abort_is_not_taken_for_a_forbidden_call),
 	    cmocka_unit_test(test_file_systems_are_empty),
 	    cmocka_unit_test(test_networks_are_empty),

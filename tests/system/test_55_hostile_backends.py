@@ -69,6 +69,19 @@ REFUSED = {
 HARMLESS = ["punch-own", "changing", "bell-flood", "bell-fds", "bell-block",
             "control-unasked", "control-fds", "control-flood",
             "filter-churn", "filter-nothing", "answer-unasked"]
+# at a crossover with an honest one: what becomes of the liar's process
+CROSSED = {
+    "cross-prod": None,
+    "cross-record": None,
+    "cross-cons": None,
+    "cross-bells": None,
+    "cross-shut": None,
+    "cross-idle": None,
+    "cross-stays": "deadline:uncross",
+    "cross-blames": None,
+    "cross-others": None,
+    "cross-early": CHANNEL,
+}
 ASKED = {"answer-often": None, "answer-never": None, "answer-garbage": CHANNEL}
 NEVER_UP = ["hello-hash", "hello-role", "hello-exit", "ready-exit",
             "ready-garbage", "filter-early"]
@@ -141,6 +154,13 @@ class Arena:
         self.qmp.cmd("netdev_del", id=lie)
         until(lambda: self.roles() == self.usual, 10, f"end of {lie}")
 
+    def crossed(self, one, other):
+        return self.qmp.netdev(one).get("crossover") == other
+
+    def restarts(self, name):
+        return next(b["restarts"] for b in self.qmp.cmd("query-backends")
+                    if b["id"] == name)
+
     def roles(self):
         return sorted(b["role"] for b in self.qmp.cmd("query-backends"))
 
@@ -175,8 +195,8 @@ def arena(build, programs):
 
 
 def test_each_lie_is_in_this_file(programs):
-    assert sorted([*ENDS, *REFUSED, *HARMLESS, *ASKED, *NEVER_UP, *SLOW,
-                   *HUNG]) == sorted(programs[1])
+    assert sorted([*ENDS, *REFUSED, *HARMLESS, *CROSSED, *ASKED, *NEVER_UP,
+                   *SLOW, *HUNG]) == sorted(programs[1])
 
 
 @pytest.mark.parametrize("lie", ENDS)
@@ -190,6 +210,47 @@ def test_liar_loses_its_process_and_others_lose_nothing(arena, lie):
         again = arena.qmp.event("BACKEND_RESTARTED", id=lie)
         assert again["epoch"] == exited["epoch"] + 1
         arena.well()
+
+
+@pytest.mark.parametrize("lie", CROSSED)
+def test_liar_at_a_crossover(arena, lie):
+    """Its honest neighbour keeps its process, sends on, and hears who comes
+    after the liar; two others hear nothing of it."""
+    qmp, path = arena.qmp, arena.daemon.path("honest.sock")
+    qmp.cmd("netdev_add", type="socket", id="honest", listen=path)
+    qmp.cmd("netdev_add", type="hubport", id="p-honest", hubid=9,
+            netdev="honest")
+    end = Stream.connect(path)
+    qmp.cmd("netdev_add", type="dump", id=lie, file=arena.daemon.path("capture"))
+    qmp.cmd("netdev_add", type="hubport", id="p-x", hubid=9, netdev=lie)
+    until(lambda: arena.crossed("honest", lie), 10, "a crossover")
+    for i in range(30):
+        end.send(*(frame(i * 200 + k, 1000) for k in range(200)))
+        arena.well()
+    if CROSSED[lie]:
+        qmp.cmd("set_link", name=lie, up=False)
+        exited = qmp.event("BACKEND_EXITED", id=lie)
+        assert exited["cause"].endswith(CROSSED[lie])
+    qmp.cmd("netdev_del", id="p-x")
+    qmp.cmd("netdev_del", id=lie)
+    until(lambda: qmp.netdev("honest").get("crossover") is None, 5, "its end")
+    assert qmp.netdev("honest")["state"] == "running"
+    assert arena.restarts("honest") == 0
+    third = arena.daemon.path("third.sock")
+    qmp.cmd("netdev_add", type="socket", id="third", listen=third)
+    qmp.cmd("netdev_add", type="hubport", id="p-third", hubid=9, netdev="third")
+    other = Stream.connect(third)
+    qmp.event("NETDEV_STREAM_CONNECTED", netdev_id="third")
+    end.rest()
+    for source, target in ((end, other), (other, end)):
+        source.send(*(frame(k, 500) for k in range(400)))
+        assert target.numbers(400, 20) == list(range(400))
+    for name in ("honest", "third"):
+        qmp.cmd("netdev_del", id="p-" + name)
+        qmp.cmd("netdev_del", id=name)
+    for each in (end, other):
+        each.close()
+    until(lambda: arena.roles() == arena.usual, 10, "calm")
 
 
 @pytest.mark.parametrize("lie", REFUSED)

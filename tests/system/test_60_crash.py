@@ -112,17 +112,26 @@ def test_others_lose_nothing_when_a_backend_dies(qmp):
     assert c.closed()
 
 
-def test_lane_death_loses_nothing(qmp):
+@pytest.fixture
+def lanes(bulkhead):
+    """A session with a daemon in which two netdevs need a lane, too."""
+    daemon = bulkhead("-nodefaults", "--crossover=off")
+    session = daemon.qmp()
+    session.daemon = daemon
+    return session
+
+
+def test_lane_death_loses_nothing(lanes):
     """The new lane continues at the published positions; it may repeat the
     last batch."""
-    a, b = pair(qmp, 0, "a", "b")
-    other = pair(qmp, 1, "x", "y")
+    a, b = pair(lanes, 0, "a", "b")
+    other = pair(lanes, 1, "x", "y")
     there = Traffic(*other)
     count, kills = 60000, []
 
     def kill(heard):
         if heard > count // 4 * (len(kills) + 1):
-            kills.append(kill_and_wait(qmp, lane_of(qmp, 0)))
+            kills.append(kill_and_wait(lanes, lane_of(lanes, 0)))
     heard = relay(a, b, count, 600, between=kill)
     assert len(kills) == 3
     assert sorted(set(heard)) == list(range(count))
@@ -130,10 +139,10 @@ def test_lane_death_loses_nothing(qmp):
     assert there.end() == []
 
 
-def test_a_lane_is_mended_when_idle_too(qmp):
-    a, b = pair(qmp, 0, "a", "b")
+def test_a_lane_is_mended_when_idle_too(lanes):
+    a, b = pair(lanes, 0, "a", "b")
     for turn in range(5):
-        kill_and_wait(qmp, lane_of(qmp, 0))
+        kill_and_wait(lanes, lane_of(lanes, 0))
         a.send(frame(turn))
         # the last batch may come twice
         until(lambda n=turn: b.numbers(1) == [n], 10, f"frame {turn}")

@@ -94,7 +94,7 @@ kit_init(struct kit *k, size_t ring_bytes)
 	k->look = timer_new(k->loop, kit_look, k);
 	k->be.loop = k->loop;
 	k->be.type = &backend_type;
-	k->be.bell = -1;
+	k->be.lane.bell = -1;
 	k->be.ring_bytes = ring_bytes;
 	for (i = 0; i < (int)LAUNCH_RESOURCES; i++)
 		k->be.resource[i] = -1;
@@ -181,7 +181,7 @@ kit_receive(struct kit *k, uint8_t out[FRAME_BYTES_MAX])
 static inline uint64_t
 kit_counter(const struct kit *k, enum backend_counter c)
 {
-	return k->be.tx.own->counter[c];
+	return k->be.lane.tx.own->counter[c];
 }
 
 #endif

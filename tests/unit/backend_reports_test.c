@@ -112,6 +112,10 @@ NEVER(detached)
 NEVER(port_fault)
 NEVER(port_stalled)
 NEVER(lane_stats)
+NEVER(crossed)
+NEVER(uncrossed)
+NEVER(cross_ended)
+NEVER(cross_trouble)
 
 static int
 message(void *self, const uint8_t *buf, size_t len, int *fds, size_t n)

@@ -184,6 +184,8 @@ backend_on_stop(void *self, uint32_t seq, const struct ctl_stop *m)
 	(void)m;
 	/* Its port has left the lane before. */
 	assert_int_equal(places[c->slot].lane, 0);
+	/* And nothing comes to it past the lane. */
+	assert_true(c->cross == 0 || c->parted || c->ended);
 	if (c->fate != FATE_IGNORES_STOP)
 		child_doom(c);
 	return 0;
@@ -198,7 +200,84 @@ backend_on_backend_stats_ask(
 	struct child *c = self;
 
 	(void)m;
+	if (c->cross != 0)
+		s.cross = &c->cross_counts;
 	(void)ctl_send_backend_stats(c->chan, seq, &s);
+	return 0;
+}
+
+int
+backend_on_cross(void *self, uint32_t seq, const struct ctl_cross *m, int *fds)
+{
+	struct child *c = self;
+	struct ctl_crossed answer = {.serial = m->serial};
+	struct ctl_cross_trouble t = {.serial = m->serial,
+	    .stalled = c->fate == FATE_CROSS_STALLS,
+	    .reason = text("just so")};
+
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	/* One at a time, and its port is in the lane. */
+	assert_int_equal(c->cross, 0);
+	assert_int_not_equal(m->serial, 0);
+	c->crosses++;
+	c->own_bytes = m->own_bytes;
+	c->peer_bytes = m->peer_bytes;
+	if (c->fate == FATE_CROSS_FAILS)
+		answer.error = text("no memory");
+	else
+		c->cross = m->serial;
+	c->parted = c->ended = c->ended_dead = false;
+	c->cross_counts.serial = m->serial;
+	if (c->fate != FATE_CROSS_SILENT)
+		(void)ctl_send_crossed(c->chan, seq, &answer);
+	if (c->fate == FATE_CROSS_STALLS || c->fate == FATE_CROSS_ACCUSES)
+		(void)ctl_send_cross_trouble(c->chan, 0, &t);
+	return 0;
+}
+
+int
+backend_on_uncross(void *self, uint32_t seq, const struct ctl_uncross *m)
+{
+	const struct ctl_uncrossed answer = {.serial = m->serial};
+	struct child *c = self;
+
+	if (c->cross == m->serial) {
+		assert_false(c->parted);
+		assert_false(c->ended);
+		c->parted = true;
+	}
+	if (c->fate != FATE_UNCROSS_SILENT && c->fate != FATE_CROSS_SILENT)
+		(void)ctl_send_uncrossed(c->chan, seq, &answer);
+	return 0;
+}
+
+/* What it was given is read in no time. */
+static void
+child_ended(struct child *c)
+{
+	const struct ctl_cross_ended m = {.counts = c->cross_counts};
+
+	c->cross = 0;
+	(void)ctl_send_cross_ended(c->chan, 0, &m);
+}
+
+int
+backend_on_cross_end(void *self, uint32_t seq, const struct ctl_cross_end *m)
+{
+	struct child *c = self;
+
+	(void)seq;
+	if (c->cross != m->serial)
+		return 0;
+	/* Once, and once more when the other is gone. */
+	assert_false(c->ended_dead);
+	assert_true(!c->ended || m->dead);
+	c->ended = true;
+	c->ended_dead = m->dead;
+	if (c->fate != FATE_UNCROSS_SILENT && c->fate != FATE_CROSS_SILENT &&
+	    (m->dead || c->fate != FATE_NEVER_ENDS))
+		child_ended(c);
 	return 0;
 }
 

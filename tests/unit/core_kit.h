@@ -40,12 +40,17 @@
 /* --- what the core tells the world --- */
 
 static unsigned kit_events[EVENT__MAX];
+static uint64_t kit_dropped; /* as BACKEND_RESTARTED told last */
 
 void
 event_emit(enum event_id id, const void *data)
 {
+	const struct backend_restarted_data *restarted = data;
+
 	assert_non_null(data);
 	kit_events[id]++;
+	if (id == EVENT_BACKEND_RESTARTED)
+		kit_dropped = restarted->dropped_frames;
 }
 
 void
@@ -79,6 +84,12 @@ enum fate {
 	FATE_DIES_AT_DETACH,  /* lane */
 	FATE_HANGS_AT_DETACH, /* lane: no answer */
 	FATE_IGNORES_STOP,
+	FATE_CROSS_FAILS,    /* backend: `crossed` with an error */
+	FATE_CROSS_SILENT,   /* backend: never says `crossed` */
+	FATE_UNCROSS_SILENT, /* backend: never says `uncrossed` */
+	FATE_NEVER_ENDS,     /* backend: says `cross-ended` only of the dead */
+	FATE_CROSS_ACCUSES,  /* backend: says that the other lied */
+	FATE_CROSS_STALLS,   /* backend: says that the other does not drain */
 	FATE_COUNT
 };
 
@@ -95,6 +106,12 @@ struct child {
 	bool mute;              /* does not answer rx-filter-ask */
 	struct rx_filter state; /* what it answers */
 	bool changed;
+	/* backends: the crossover that they are at, 0: none */
+	uint32_t cross;
+	bool parted, ended, ended_dead; /* uncross, cross-end, that with dead */
+	uint64_t own_bytes, peer_bytes; /* as told */
+	unsigned crosses;               /* how often */
+	struct cross_counts cross_counts; /* what they say */
 	/* lanes */
 	uint64_t filter_mac[KIT_PORTS]; /* of the port's filter, 0: none */
 	uint32_t attached[KIT_PORTS];   /* epoch, 0: not */
@@ -121,6 +138,9 @@ static bool kit_opened_fd;           /* ... came with a descriptor */
 static int64_t kit_reconnect_ms;     /* what `configure` said, or -1 */
 static bool kit_alone;               /* backends have no peer at first */
 static unsigned kit_spawns, kit_quits;
+static unsigned kit_crosses; /* LAUNCH_CROSS that were asked */
+static int kit_cross_error;  /* for them */
+static bool kit_cross_stuck; /* they are not answered */
 static struct core *kit_core;
 
 static void
@@ -128,7 +148,7 @@ tell_broker(struct launch_msg *m, const int *fds, size_t count)
 {
 	union {
 		struct cmsghdr head;
-		char room[CMSG_SPACE(3 * sizeof(int))];
+		char room[CMSG_SPACE(LAUNCH_FDS_MAX * sizeof(int))];
 	} control;
 	struct iovec iov = {.iov_base = m, .iov_len = sizeof *m};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -340,6 +360,30 @@ answer_port(const struct launch_msg *ask)
 }
 
 static void
+answer_cross(const struct launch_msg *ask)
+{
+	struct launch_msg m = {
+	    .type = LAUNCH_CROSSED, .slot = ask->slot, .seq = ask->seq};
+	const struct place *one = &places[ask->slot];
+	const struct place *other = &places[ask->cross.other];
+	int fds[6];
+
+	assert_int_not_equal(ask->slot, ask->cross.other);
+	kit_crosses++;
+	if (kit_cross_stuck)
+		return;
+	m.result.error = kit_cross_error;
+	if (!one->child || !other->child || one->epoch != ask->cross.epoch ||
+	    other->epoch != ask->cross.other_epoch)
+		m.result.error = -ENOENT;
+	for (int i = 0; i < 6; i++)
+		fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	tell_broker(&m, fds, m.result.error ? 0 : 6);
+	for (int i = 0; i < 6; i++)
+		close(fds[i]);
+}
+
+static void
 answer_release(const struct launch_msg *ask)
 {
 	struct launch_msg m = {
@@ -377,6 +421,9 @@ launcher_take(struct launch_msg *m)
 		break;
 	case LAUNCH_PORT_ASK:
 		answer_port(m);
+		break;
+	case LAUNCH_CROSS:
+		answer_cross(m);
 		break;
 	case LAUNCH_LATCH:
 		tell_broker(&latched, NULL, 0);
@@ -461,7 +508,9 @@ static void kit_start(enum fate (*fate)(uint32_t slot, bool is_lane))
 	memset(&kit_loop, 0, sizeof kit_loop);
 	TAILQ_INIT(&kit_loop.watches);
 	TAILQ_INIT(&kit_loop.timers);
-	kit_spawns = kit_quits = 0;
+	kit_spawns = kit_quits = kit_crosses = 0;
+	kit_cross_error = 0;
+	kit_cross_stuck = false;
 	kit_open_error = 0;
 	kit_fate = fate;
 	assert_int_equal(

@@ -138,7 +138,7 @@ nic(const char *id, const char *netdev)
 	return nd;
 }
 
-static void
+static __attribute__((unused)) void
 add_nic(const char *id, const char *netdev)
 {
 	struct netdev nd = nic(id, netdev);

@@ -120,6 +120,13 @@ core_latch(struct core *c, core_done done, void *self)
 }
 
 void
+core_crossover(struct core *c, bool on)
+{
+	(void)c;
+	fake_log("crossover", on ? "on" : "off");
+}
+
+void
 core_up(struct core *c)
 {
 	(void)c;
