@@ -23,12 +23,17 @@ struct net_legacy_nic_options;
 /* Room for one chain of any shape behind NIC_AHEAD usual ones. */
 #define NIC_SEGMENTS (4u * NIC_AHEAD + VIRTQ_SEGMENTS_MAX)
 /* Chains returned to the guest between two looks at whether it sleeps. */
-#define NIC_FLUSH 64u
+#define NIC_FLUSH 32u
 
-/* Transmitted chains, and the time, for which the guest can wait to be
- * interrupted, see backend_nic_queue.c. */
-#define NIC_OWED    4u
-#define NIC_OWED_NS UINT64_C(500000)
+/*
+ * Transmitted chains, and the time, for which the guest can wait to be
+ * interrupted. The same for frames of NIC_LONG bytes that it receives, behind
+ * NIC_LONG_RUN of them without a shorter one. See backend_nic_queue.c.
+ */
+#define NIC_OWED     4u
+#define NIC_OWED_NS  UINT64_C(500000)
+#define NIC_LONG     16384u
+#define NIC_LONG_RUN 16u
 
 /* A chain that was popped: what is needed of it. */
 struct nic_buffer {
@@ -44,8 +49,13 @@ struct nic_queue {
 				 * back. Empty between two calls. */
 	unsigned segments;      /* used of `segment` */
 	unsigned pushed;        /* since the last flush */
-	unsigned owed;          /* shown since the guest ought to have been
-				 * interrupted; transmit only */
+	unsigned owed;          /* chains, of receive queues frames, shown
+				 * since the guest ought to have been
+				 * interrupted */
+	/* receive: */
+	unsigned given;    /* frames since the last flush; one of them: */
+	bool hurry;        /* ... the guest waits for it */
+	unsigned long_run; /* long ones in a row */
 	struct nic_buffer ahead[NIC_AHEAD];
 	struct virtq_segment segment[NIC_SEGMENTS];
 };
@@ -106,12 +116,14 @@ struct nic {
 	bool ctrl_more;      /* commands are left for the next turn */
 	bool rx_blocked;     /* frames() took less: a kick is due */
 	bool rx_retry;       /* but need not wait any more */
+	bool rx_looks;       /* and is looked at instead of waiting */
 	bool rx_stuck;       /* the frame at the front never fits */
 	uint64_t rx_frames, rx_bytes; /* delivered and not yet counted */
 	struct timer *stuck;          /* owned: for how long it did not fit */
-	struct timer *owed;           /* owned: interrupts for what was sent */
-	struct nic_pace pace;
-	struct virtq_chain chain; /* what was just popped */
+	struct timer *owed;           /* owned: interrupts that are owed */
+	struct nic_pace pace;         /* of the guest's frames */
+	struct nic_pace rx_pace;      /* of those for it */
+	struct virtq_chain chain;     /* what was just popped */
 };
 
 /* --- backend_nic_options.c ------------------------------------------------ */
@@ -152,7 +164,10 @@ void nic_queue_break(struct nic_queue *q, const char *why);
  * more was sent or NIC_OWED_NS have passed. */
 void nic_queue_show(struct nic *n, struct nic_queue *q);
 
-/* nic_queue_call - interrupt the guest for what was sent, if that is owed. */
+/* nic_queue_gave - a frame of `len` bytes is among what was pushed. */
+void nic_queue_gave(struct nic_queue *q, uint32_t len);
+
+/* nic_queue_call - interrupt the guest for what was shown, if that is owed. */
 void nic_queue_call(struct nic_queue *q);
 
 /* nic_queue_done - give back what is left, show what was pushed, end a broken
@@ -196,6 +211,19 @@ void nic_ctrl_serve(struct nic *n);
 /* nic_agreed - what the driver acked, or the offloads in force, have changed:
  * header, offloads, queues. `told` to the broker, too. */
 void nic_agreed(struct nic *n, bool told);
+
+/*
+ * nic_hears_pairs - is ctrl.pairs what the driver wants? Not where MQ and the
+ * control queue were agreed to and this queue is not given to us: then the
+ * front-end serves it (cloud-hypervisor) and keeps to itself what it hears.
+ */
+bool nic_hears_pairs(const struct nic *n);
+
+/* nic_pairs - how many pairs are taken from, as far as is known. */
+unsigned nic_pairs(const struct nic *n);
+
+/* nic_tell_state - to the broker: what was agreed, and pairs. */
+void nic_tell_state(struct nic *n);
 
 /* nic_info - what query-netdevs shows. */
 void nic_info(struct nic *n);

@@ -35,6 +35,41 @@ nic_info(struct nic *n)
 	    mac_text(n->ctrl.filter.mac, mac), n->ctrl.config.pairs);
 }
 
+bool
+nic_hears_pairs(const struct nic *n)
+{
+	int ctrl = net_ctrl_queue(&n->ctrl);
+
+	/* Not n->ctrl_vq, which a driver can break. */
+	return ctrl < 0 || !net_ctrl_has(&n->ctrl, VIRTIO_NET_F_MQ) ||
+	       n->dev.queue[ctrl].mode == VHOST_QUEUE_RUN;
+}
+
+unsigned
+nic_pairs(const struct nic *n)
+{
+	return nic_hears_pairs(n) ? n->ctrl.pairs : n->ctrl.config.pairs;
+}
+
+/* Where commands do not say it, by the queues that were enabled. */
+static unsigned
+count_pairs(const struct nic *n)
+{
+	if (!n->dev.features_acked)
+		return 0;
+	if ((n->ctrl.told >> VIRTIO_NET_F_MQ & 1) == 0)
+		return 1;
+	return net_ctrl_has(&n->ctrl, VIRTIO_NET_F_MQ) && nic_hears_pairs(n)
+		   ? n->ctrl.pairs
+		   : n->tx_count;
+}
+
+void
+nic_tell_state(struct nic *n)
+{
+	backend_nic_state(n->be, n->ctrl.told, count_pairs(n));
+}
+
 void
 nic_agreed(struct nic *n, bool told)
 {
@@ -51,7 +86,7 @@ nic_agreed(struct nic *n, bool told)
 		return;
 	nic_sort_queues(n);
 	nic_info(n);
-	backend_nic_state(n->be, n->ctrl.told, n->ctrl.pairs);
+	nic_tell_state(n);
 	backend_rx_filter(n->be, &n->ctrl.filter, false);
 }
 
@@ -190,7 +225,7 @@ nic_ctrl_serve(struct nic *n)
 		nic_again(n);
 	}
 	if (pairs)
-		backend_nic_state(n->be, n->ctrl.told, n->ctrl.pairs);
+		nic_tell_state(n);
 	if (n->ctrl.filter_changed) {
 		n->ctrl.filter_changed = false;
 		nic_info(n);

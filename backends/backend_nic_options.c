@@ -21,7 +21,6 @@ static const char *const models[] = {
     "virtio",
     "virtio-net",
     "virtio-net-device",
-    "virtio-net-ccw",
     "virtio-net-pci-non-transitional",
     "virtio-net-pci-transitional",
 };
@@ -77,7 +76,7 @@ nic_config(const struct net_legacy_nic_options *o, struct net_ctrl_config *c,
 	if (o->model && !is_offered(o->model))
 		return err_set(err, -EINVAL,
 		    "model=%s is not offered: use virtio-net-pci, virtio, "
-		    "virtio-net, virtio-net-device or virtio-net-ccw",
+		    "virtio-net or virtio-net-device",
 		    o->model);
 	if (mac_parse(mac, &c->mac) < 0)
 		return err_set(err, -EINVAL,

@@ -134,29 +134,51 @@ nic_queue_call(struct nic_queue *q)
 	vhost_queue_call(q->vq);
 }
 
+/*
+ * Who receives a stream of long frames, one right behind the other, does not
+ * wait for each; who asks and is answered does, and a short frame, which ends
+ * most answers, says so.
+ */
+void
+nic_queue_gave(struct nic_queue *q, uint32_t len)
+{
+	if (len < NIC_LONG)
+		q->long_run = 0;
+	else if (q->long_run <= NIC_LONG_RUN)
+		q->long_run++;
+	q->hurry |= q->long_run <= NIC_LONG_RUN;
+	q->given++;
+}
+
+/* Can what was shown to the guest not wait any longer? */
+static bool
+is_due(const struct nic_queue *q)
+{
+	bool receives = q->vq->index % 2 == 0;
+
+	/* A guest with a short queue waits for every place of it. */
+	return q->owed >= NIC_OWED ||
+	       (receives ? q->hurry : q->owed >= q->vq->q.size / 4);
+}
+
 void
 nic_queue_show(struct nic *n, struct nic_queue *q)
 {
 	unsigned chains = q->pushed;
-	bool call;
+	bool receives = q->vq->index % 2 == 0;
 
 	if (chains == 0)
 		return;
 	q->pushed = 0;
-	call = virtq_flush(&q->vq->q);
-	if (q->vq->index % 2 == 0) {
-		if (call)
-			vhost_queue_call(q->vq);
-		return;
+	if (virtq_flush(&q->vq->q) || q->owed > 0) {
+		q->owed += receives && q->given > 0 ? q->given : chains;
+		if (is_due(q))
+			nic_queue_call(q);
+		else if (!timer_pending(n->owed))
+			timer_set_ns(n->owed, NIC_OWED_NS);
 	}
-	if (!call && q->owed == 0)
-		return;
-	q->owed += chains;
-	/* A guest with a short queue waits for every place of it. */
-	if (q->owed >= NIC_OWED || q->owed >= q->vq->q.size / 4)
-		nic_queue_call(q);
-	else if (!timer_pending(n->owed))
-		timer_set_ns(n->owed, NIC_OWED_NS);
+	q->given = 0;
+	q->hurry = false;
 }
 
 void
@@ -193,19 +215,25 @@ nic_queue_broken(struct nic *n, struct vhost_queue *vq)
 
 /* --- which does what ------------------------------------------------------ */
 
+/*
+ * Without word on how many pairs are in use all are taken from, but the first
+ * alone is given frames: others may have no buffers for ever.
+ */
 static void
-sort_pair(struct nic *n, unsigned pair, bool serves)
+sort_pair(struct nic *n, unsigned pair)
 {
+	bool serves = pair < nic_pairs(n);
 	struct nic_queue *rx = n->rx[pair], *tx = n->tx[pair];
 	struct vhost_queue *vq = n->dev.queue + 2 * pair;
 
+	nic_queue_call(rx);
 	nic_queue_call(tx);
 	rx->vq = tx->vq = NULL;
 	if (n->runs >> (2 * pair) & 1 && vq != n->ctrl_vq)
 		rx->vq = vq;
 	if (n->runs >> (2 * pair + 1) & 1)
 		tx->vq = vq + 1;
-	if (rx->vq && serves)
+	if (rx->vq && serves && (pair == 0 || nic_hears_pairs(n)))
 		n->rx_live[n->rx_count++] = rx;
 	if (tx->vq && serves)
 		n->tx_live[n->tx_count++] = tx;
@@ -222,7 +250,7 @@ nic_sort_queues(struct nic *n)
 		n->ctrl_vq = &n->dev.queue[ctrl];
 	n->rx_count = n->tx_count = n->tx_turn = 0;
 	for (i = 0; i < n->ctrl.config.pairs; i++)
-		sort_pair(n, i, i < n->ctrl.pairs);
+		sort_pair(n, i);
 	n->tx_armed = true;
 	/* What waits for a queue need not wait for one that is gone. */
 	n->rx_retry = n->rx_blocked;

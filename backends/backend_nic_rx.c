@@ -17,6 +17,7 @@
 #include "backends/backend_nic.h"
 
 #include "backends/backend_offload.h"
+#include "backends/backend_pace.h"
 #include "proto/loop.h"
 
 #include <endian.h>
@@ -243,10 +244,24 @@ drop_large(struct nic *n, const struct frame *f)
 	}
 }
 
-/* Wait until there are more chains; false: there are some by now. */
+/*
+ * Wait until there are more chains; false: there are some by now. A guest that
+ * adds them quickly would kick for each of its batches before we wake: it is
+ * looked at again instead, for as long as that pays.
+ */
 static bool
 wait_for_chains(struct nic *n, struct nic_queue *q)
 {
+	struct nic_pace *p = &n->rx_pace;
+
+	/* It gives no more before it has seen what it got. */
+	nic_queue_call(q);
+	q->hurry = true;
+	if (pace_may_spin(&p->looked_ns, p->frames_ns, p->gap_ns)) {
+		n->rx_blocked = n->rx_retry = n->rx_looks = true;
+		nic_again(n);
+		return true;
+	}
 	/* Those that we hold are known: armed for what comes behind them. */
 	if (virtq_arm(&q->vq->q))
 		return false;
@@ -327,6 +342,7 @@ deliver(struct nic *n, const struct frame *f, size_t left)
 		return true;
 	}
 	write_frame(n, q, f, (unsigned)chains);
+	nic_queue_gave(q, f->len);
 	if (q->pushed >= NIC_FLUSH)
 		nic_queue_show(n, q);
 	return true;
@@ -352,6 +368,8 @@ nic_rx_frames(struct nic *n, const struct frame *f, size_t count)
 	backend_count(n->be, BC_OUT_FRAMES, n->rx_frames);
 	backend_count(n->be, BC_OUT_BYTES, n->rx_bytes);
 	n->rx_frames = n->rx_bytes = 0;
+	if (done > 0)
+		pace_frames(&n->rx_pace.frames_ns, &n->rx_pace.gap_ns);
 	return done;
 }
 

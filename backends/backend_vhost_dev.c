@@ -96,11 +96,16 @@ set_protocol_features(struct vhost_dev *d, struct vhost_msg *m, struct err *e)
 	return 0;
 }
 
+/*
+ * Some count pairs (QEMU, DPDK), some queues (cloud-hypervisor, crosvm), and
+ * each asks for at most what is answered: the larger number serves all. Who
+ * asks for more pairs than there are then meets a queue that is not there.
+ */
 static int
 get_queue_num(struct vhost_dev *d, struct vhost_msg *m, struct err *e)
 {
 	(void)e;
-	return reply_u64(d, m, d->ops->queue_pairs);
+	return reply_u64(d, m, d->ops->queues);
 }
 
 /* --- reset, status -------------------------------------------------------- */

@@ -33,9 +33,9 @@ struct vhost_queue {
 	struct vhost_dev *dev; /* borrowed: whose it is */
 	unsigned index;
 	enum vhost_queue_mode mode;
-	bool asked;   /* SET_VRING_ENABLE */
-	bool enabled; /* that, or implied (no bit 30) */
-	bool started; /* a kick descriptor (or "none") was given */
+	bool asked, disabled; /* SET_VRING_ENABLE: last 1, last 0 */
+	bool enabled;         /* asked, or implied (no bit 30, or eager) */
+	bool started;         /* a kick descriptor (or "none") was given */
 	uint32_t size, base;
 	uint32_t told;              /* base as the front-end knows it */
 	uint64_t desc, avail, used; /* uva, as set */
@@ -51,9 +51,8 @@ struct vhost_queue {
 
 struct vhost_dev_ops {
 	/* Device features offered (without bit 30, which is added), protocol
-	 * features offered, number of queue pairs for GET_QUEUE_NUM. */
+	 * features offered. */
 	uint64_t features, protocol;
-	uint32_t queue_pairs;
 	unsigned queues; /* that can exist: <= VHOST_QUEUES_MAX */
 	/* Could the driver have acked these together? NULL: any subset. */
 	bool (*features_ok)(void *self, uint64_t acked);
@@ -64,6 +63,9 @@ struct vhost_dev_ops {
 	 * after it was told as ended. A repeated setting ends and begins it.
 	 * What a queue that is not enabled sends is thrown away here. */
 	void (*queue_changed)(void *self, struct vhost_queue *vq, bool runs);
+	/* Does its driver wait for each answer and do nothing else? Then it
+	 * runs once it is started and was not disabled. NULL: none does. */
+	bool (*eager)(void *self, unsigned index);
 	/* A kick came, or the queue has just started: look at it. */
 	void (*kicked)(void *self, struct vhost_queue *vq);
 	/* Config space: fill `len` bytes from `offset` (zeroes beyond its end);
@@ -148,7 +150,7 @@ bool vhost_dev_config_changed(struct vhost_dev *d);
  * fcntl.h, sys/mman.h, sys/socket.h and sys/uio.h. What has a line here loses
  * its lines of confine_base: mmap has them again. A kick is read with
  * RWF_NOWAIT, which no flag of the shared file can turn off. Writing an eventfd
- * has no such form: poll first (backend_vhost_ring.c).
+ * has no such form: poll first (backend_vhost_fd.c).
  */
 #define VHOST_LOW32_ 0xffffffffu
 #define VHOST_DEV_SYSCALLS                                                     \

@@ -274,6 +274,12 @@ hear_ack(struct vhost_fe *fe, uint64_t value)
 
 	if (value == 0)
 		return 0;
+	/* Some say the number of queues where that of pairs is asked for. */
+	if (fe->awaited == VHOST_SET_VRING_CALL && fe->pair > 0)
+		return REFUSE(fe,
+		    "the back-end has %u pairs of queues and queues=%u was "
+		    "asked for: lower queues=, or give it more",
+		    fe->pair, fe->config.pairs);
 	return REFUSE(fe, "the back-end refused %s", name ? name : "a request");
 }
 

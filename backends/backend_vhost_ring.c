@@ -13,19 +13,17 @@
  * not matter. A queue that has all but is not enabled drains: what the driver
  * sends is thrown away, what it wants filled stays with it.
  *
- * Kick and call descriptors are the tenant's, who keeps them open and shares
- * their flags. Only eventfds and unix sockets are taken (fd_kind), without a
- * call that a strange file could make slow. Reading says RWF_NOWAIT. Writing an
- * eventfd knows no such flag; it is polled first, and a tenant that fills a
- * blocking one between the two calls makes its own nic wait. That is all it
- * gets: the write can be killed, the broker's ping finds out, nobody else
- * waits for this process.
- * Closing a strange file can wait for whoever serves it; the same holds.
+ * Some front-ends (cloud-hypervisor) disable a queue when their guest is reset,
+ * do not stop it, and share memory anew before they say where the queue of the
+ * next driver is. What was its ring may then be anything of the next guest. So
+ * of a queue that is not enabled nothing is touched before its kick.
+ *
  * A kick descriptor that is always readable (a semaphore that was filled once)
  * costs KICKS_PER_WINDOW looks per WINDOW_NS.
  */
 #include "backends/backend_vhost_ring.h"
 
+#include "backends/backend_vhost_fd.h"
 #include "proto/log.h"
 #include "proto/loop.h"
 #include "proto/sys.h"
@@ -33,9 +31,7 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 /* Kicks heard of one queue in one window; then only its end is waited for.
@@ -50,53 +46,10 @@
 #define VRING_INDEX 0xffu
 #define VRING_NO_FD 0x100u
 
-/* --- descriptors ---------------------------------------------------------- */
-
-enum { FD_EVENT, FD_SOCKET };
-
-/*
- * fd_kind - what a descriptor is, without a call that could wait: FD_EVENT,
- * FD_SOCKET (unix), or -EINVAL.
- * An eventfd refuses to be read with too little room, as few others do, and
- * of those it alone can be written. A full one counts as none.
- */
-static int
-fd_kind(int fd)
-{
-	int domain = 0;
-	socklen_t len = sizeof domain;
-	uint32_t small;
-	struct iovec iov = {&small, sizeof small};
-	struct pollfd room = {.fd = fd, .events = POLLOUT};
-
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0)
-		return domain == AF_UNIX ? FD_SOCKET : -EINVAL;
-	if (sys_result(preadv2(fd, &iov, 1, -1, RWF_NOWAIT)) != -EINVAL)
-		return -EINVAL;
-	if (poll(&room, 1, 0) != 1 || room.revents != POLLOUT)
-		return -EINVAL;
-	return FD_EVENT;
-}
-
-/* Never waits, but see the head of this file. Full is as good as signalled. */
-static void
-fd_signal(int fd, bool is_socket)
-{
-	static const uint64_t one = 1;
-	struct pollfd room = {.fd = fd, .events = POLLOUT};
-
-	if (fd < 0)
-		return;
-	if (is_socket)
-		(void)send(fd, &one, sizeof one, MSG_DONTWAIT | MSG_NOSIGNAL);
-	else if (poll(&room, 1, 0) == 1 && room.revents == POLLOUT)
-		(void)sys_write(fd, &one, sizeof one);
-}
-
 void
 vhost_queue_call(struct vhost_queue *vq)
 {
-	fd_signal(vq->call, vq->call_is_socket);
+	vhost_fd_signal(vq->call, vq->call_is_socket);
 }
 
 /* --- work ----------------------------------------------------------------- */
@@ -112,7 +65,7 @@ vhost_queue_broken(struct vhost_dev *d, struct vhost_queue *vq)
 		watch_set(vq->kick_watch, 0);
 	if (vq->later)
 		timer_stop(vq->later);
-	fd_signal(vq->err, vq->err_is_socket);
+	vhost_fd_signal(vq->err, vq->err_is_socket);
 }
 
 /* Throw away what the driver sends; chains to be filled are left to it. */
@@ -148,12 +101,35 @@ drain(struct vhost_queue *vq)
 		timer_set_ns(vq->later, DRAIN_AGAIN_NS);
 }
 
+/* Its ring, from all that was set. 0 or -EINVAL. */
+static int
+take_up(struct vhost_queue *vq)
+{
+	struct vhost_dev *d = vq->dev;
+	const struct virtq_config config = {
+	    .size = vq->size,
+	    .desc = vq->desc,
+	    .avail = vq->avail,
+	    .used = vq->used,
+	    .base = vq->base,
+	    .told = vq->told,
+	    .mark = &d->marks[vq->index],
+	    .packed = vhost_dev_has(d, VIRTIO_F_RING_PACKED),
+	    .event_idx = vhost_dev_has(d, VIRTIO_RING_F_EVENT_IDX),
+	    .indirect = vhost_dev_has(d, VIRTIO_RING_F_INDIRECT_DESC),
+	};
+
+	vq->broken_told = false;
+	return virtq_start(&vq->q, &d->memory, &config);
+}
+
 static void
 look(struct vhost_queue *vq)
 {
 	struct vhost_dev *d = vq->dev;
 
-	if (vq->mode == VHOST_QUEUE_OFF || !virtq_running(&vq->q))
+	if (vq->mode == VHOST_QUEUE_OFF || vq->q.broken ||
+	    (!vq->q.memory && take_up(vq) < 0))
 		return;
 	if (vq->mode == VHOST_QUEUE_DRAIN)
 		drain(vq);
@@ -165,7 +141,7 @@ look(struct vhost_queue *vq)
 static void
 wait_for_kick(struct vhost_queue *vq)
 {
-	if (vq->mode == VHOST_QUEUE_OFF || !virtq_running(&vq->q))
+	if (vq->mode == VHOST_QUEUE_OFF || vq->q.broken)
 		return;
 	if (vq->kick_watch)
 		watch_set(vq->kick_watch, WATCH_READ);
@@ -238,30 +214,42 @@ leave(struct vhost_queue *vq)
 		timer_stop(vq->later);
 }
 
+/* Are the three areas of a ring in memory? When something is not known yet
+ * they count as there: the start will tell. */
+static bool
+areas_there(const struct vhost_dev *d, const struct vhost_queue *vq)
+{
+	const struct guest_memory *m = &d->memory;
+	bool packed = vhost_dev_has(d, VIRTIO_F_RING_PACKED);
+	uint64_t n = vq->size;
+	uint64_t event =
+	    vhost_dev_has(d, VIRTIO_RING_F_EVENT_IDX) ? sizeof(uint16_t) : 0;
+
+	if (n == 0 || m->count == 0 || !d->features_acked)
+		return true;
+	return guest_at_uva(m, vq->desc, 16 * n, 16) &&
+	       guest_at_uva(m, vq->avail, packed ? 4 : 4 + 2 * n + event,
+		   packed ? 4 : 2) &&
+	       guest_at_uva(m, vq->used, packed ? 4 : 4 + 8 * n + event, 4);
+}
+
+/* The queue is to run, or to drain; `was`: what it did until now. */
 static int
-enter(struct vhost_queue *vq, enum vhost_queue_mode mode)
+enter(struct vhost_queue *vq, enum vhost_queue_mode mode,
+    enum vhost_queue_mode was)
 {
 	struct vhost_dev *d = vq->dev;
-	const struct virtq_config config = {
-	    .size = vq->size,
-	    .desc = vq->desc,
-	    .avail = vq->avail,
-	    .used = vq->used,
-	    .base = vq->base,
-	    .told = vq->told,
-	    .mark = &d->marks[vq->index],
-	    .packed = vhost_dev_has(d, VIRTIO_F_RING_PACKED),
-	    .event_idx = vhost_dev_has(d, VIRTIO_RING_F_EVENT_IDX),
-	    .indirect = vhost_dev_has(d, VIRTIO_RING_F_INDIRECT_DESC),
-	};
 	uint64_t life = d->life;
-	int rc = virtq_start(&vq->q, &d->memory, &config);
+	/* Sent to a queue that ran, and not kicked for: thrown away now. */
+	bool now = mode == VHOST_QUEUE_RUN || was == VHOST_QUEUE_RUN;
+	int rc = now ? take_up(vq) : areas_there(d, vq) ? 0 : -EINVAL;
 
 	if (rc < 0)
 		return rc;
 	vq->mode = mode;
-	vq->broken_told = false;
 	wait_for_kick(vq);
+	if (!now)
+		return 0;
 	/* One that was before us may have died before it called. */
 	vhost_queue_call(vq);
 	if (mode == VHOST_QUEUE_RUN)
@@ -277,16 +265,19 @@ static int
 settle(struct vhost_queue *vq)
 {
 	const struct vhost_dev *d = vq->dev;
-	enum vhost_queue_mode want = VHOST_QUEUE_OFF;
+	enum vhost_queue_mode want = VHOST_QUEUE_OFF, was = vq->mode;
 
-	vq->enabled = vq->asked || !vhost_dev_has(d, VHOST_F_PROTOCOL_FEATURES);
+	vq->enabled = vq->asked ||
+		      !vhost_dev_has(d, VHOST_F_PROTOCOL_FEATURES) ||
+		      (!vq->disabled && d->ops->eager &&
+			  d->ops->eager(d->self, vq->index));
 	if (d->features_acked && d->memory.count > 0 && vq->has_addr &&
 	    vq->size > 0 && vq->started)
 		want = vq->enabled ? VHOST_QUEUE_RUN : VHOST_QUEUE_DRAIN;
 	if (want == vq->mode)
 		return 0;
 	leave(vq);
-	return want == VHOST_QUEUE_OFF ? 0 : enter(vq, want);
+	return want == VHOST_QUEUE_OFF ? 0 : enter(vq, want, was);
 }
 
 static void
@@ -345,7 +336,7 @@ vhost_rings_stop(struct vhost_dev *d, bool disable)
 		vq = &d->queue[i];
 		kick_drop(vq);
 		if (disable)
-			vq->asked = false;
+			vq->asked = vq->disabled = false;
 	}
 }
 
@@ -373,8 +364,10 @@ queue_of(struct vhost_dev *d, uint32_t index, struct err *e)
 {
 	if (index < d->ops->queues)
 		return &d->queue[index];
-	err_set(
-	    e, -EINVAL, "there is no queue %u, only %u", index, d->ops->queues);
+	err_set(e, -EINVAL,
+	    "there is no queue %u, only %u: give the VM fewer, or the card "
+	    "more",
+	    index, d->ops->queues);
 	return NULL;
 }
 
@@ -397,25 +390,6 @@ vhost_ring_num(struct vhost_dev *d, struct vhost_msg *m, struct err *e)
 	/* New addresses may follow: they, or the kick, are refused. */
 	(void)settle(vq);
 	return 0;
-}
-
-/* Are the three areas of a ring in memory? When something is not known yet
- * they count as there: the start will tell. */
-static bool
-areas_there(const struct vhost_dev *d, const struct vhost_queue *vq)
-{
-	const struct guest_memory *m = &d->memory;
-	bool packed = vhost_dev_has(d, VIRTIO_F_RING_PACKED);
-	uint64_t n = vq->size;
-	uint64_t event =
-	    vhost_dev_has(d, VIRTIO_RING_F_EVENT_IDX) ? sizeof(uint16_t) : 0;
-
-	if (n == 0 || m->count == 0 || !d->features_acked)
-		return true;
-	return guest_at_uva(m, vq->desc, 16 * n, 16) &&
-	       guest_at_uva(m, vq->avail, packed ? 4 : 4 + 2 * n + event,
-		   packed ? 4 : 2) &&
-	       guest_at_uva(m, vq->used, packed ? 4 : 4 + 8 * n + event, 4);
 }
 
 int
@@ -485,7 +459,7 @@ fd_of(struct vhost_dev *d, struct vhost_msg *m, struct vhost_queue **vq,
     int *fd, struct err *e)
 {
 	uint64_t what = m->payload.u64;
-	int kind = FD_EVENT;
+	int kind = VHOST_FD_EVENT;
 
 	*fd = -1;
 	*vq = queue_of(d, (uint32_t)(what & VRING_INDEX), e);
@@ -497,7 +471,7 @@ fd_of(struct vhost_dev *d, struct vhost_msg *m, struct vhost_queue **vq,
 		    "queue %u: %u descriptors are not what it announces",
 		    (*vq)->index, m->fd_count);
 	if (m->fd_count == 1)
-		kind = fd_kind(m->fds[0]);
+		kind = vhost_fd_kind(m->fds[0]);
 	if (kind < 0)
 		return err_set(e, -EINVAL,
 		    "queue %u: the descriptor is no eventfd", (*vq)->index);
@@ -534,7 +508,7 @@ vhost_ring_kick(struct vhost_dev *d, struct vhost_msg *m, struct err *e)
 
 	if (kind < 0)
 		return kind;
-	if (kind == FD_SOCKET) {
+	if (kind == VHOST_FD_SOCKET) {
 		fd_close_foreign(&fd);
 		return err_set(e, -EINVAL,
 		    "queue %u: the kick descriptor is no eventfd", vq->index);
@@ -561,7 +535,7 @@ vhost_ring_call(struct vhost_dev *d, struct vhost_msg *m, struct err *e)
 		return kind;
 	fd_close_foreign(&vq->call);
 	vq->call = fd;
-	vq->call_is_socket = kind == FD_SOCKET;
+	vq->call_is_socket = kind == VHOST_FD_SOCKET;
 	/* What went to the old one may have been heard by nobody. */
 	if (vq->mode != VHOST_QUEUE_OFF)
 		vhost_queue_call(vq);
@@ -578,7 +552,7 @@ vhost_ring_err(struct vhost_dev *d, struct vhost_msg *m, struct err *e)
 		return kind;
 	fd_close_foreign(&vq->err);
 	vq->err = fd;
-	vq->err_is_socket = kind == FD_SOCKET;
+	vq->err_is_socket = kind == VHOST_FD_SOCKET;
 	return 0;
 }
 
@@ -593,6 +567,7 @@ vhost_ring_enable(struct vhost_dev *d, struct vhost_msg *m, struct err *e)
 		return err_set(e, -EINVAL, "queue %u: neither on nor off: %u",
 		    vq->index, m->payload.state.num);
 	vq->asked = m->payload.state.num == 1;
+	vq->disabled = !vq->asked;
 	(void)settle(vq);
 	return 0;
 }

@@ -33,9 +33,11 @@ struct virtq_segment {
 /* A popped chain: `out` is read by the device, then `in` is written by it. */
 struct virtq_chain {
 	uint16_t id;        /* head (split), buffer id (packed) */
-	uint16_t slots;     /* ring entries it takes (packed), 1 (split) */
 	uint32_t out_count; /* segments[0..out_count) */
 	uint32_t in_count;  /* segments[out_count..out_count+in_count) */
+	/* Not beside id: who copies both would load them as one word before
+	 * their two stores have left the store buffer. */
+	uint16_t slots; /* ring entries it takes (packed), 1 (split) */
 	uint64_t out_bytes, in_bytes;
 	struct virtq_segment segment[VIRTQ_SEGMENTS_MAX];
 };

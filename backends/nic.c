@@ -79,6 +79,9 @@ disarm(struct nic *n)
 static bool
 may_sleep(struct nic *n)
 {
+	if (n->rx_looks)
+		(void)sched_yield();
+	n->rx_looks = false;
 	if (n->ctrl_more || n->rx_retry)
 		return false;
 	if (nic_tx_waits(n) || n->tx_count == 0)
@@ -124,8 +127,10 @@ owed_expired(void *self)
 	struct nic *n = self;
 	unsigned i;
 
-	for (i = 0; i < n->ctrl.config.pairs; i++)
+	for (i = 0; i < n->ctrl.config.pairs; i++) {
+		nic_queue_call(n->rx[i]);
 		nic_queue_call(n->tx[i]);
+	}
 }
 
 /* The frame at the front has waited for long. */
@@ -172,6 +177,7 @@ queue_changed(void *self, struct vhost_queue *vq, bool runs)
 
 	n->runs = runs ? n->runs | bit : n->runs & ~bit;
 	nic_sort_queues(n);
+	nic_tell_state(n);
 	if (!runs)
 		return;
 	/* Receive queues: a kick is wanted only when we wait for buffers. */
@@ -181,6 +187,16 @@ queue_changed(void *self, struct vhost_queue *vq, bool runs)
 		n->announce_due = false;
 		nic_announce(n);
 	}
+}
+
+/* A driver that has sent a command looks for its answer and does nothing else,
+ * whether its front-end has enabled the queue by then or not. */
+static bool
+is_control(void *self, unsigned index)
+{
+	const struct nic *n = self;
+
+	return net_ctrl_queue(&n->ctrl) == (int)index;
 }
 
 static void
@@ -262,6 +278,7 @@ offer(struct nic *n)
 	    .features_ok = features_ok,
 	    .features_set = features_set,
 	    .queue_changed = queue_changed,
+	    .eager = is_control,
 	    .kicked = kicked,
 	    .config_get = config_get,
 	    .config_set = config_set,
@@ -275,7 +292,6 @@ offer(struct nic *n)
 
 	n->ops = usual;
 	n->ops.features = net_ctrl_features(&n->ctrl);
-	n->ops.queue_pairs = c->pairs;
 	n->ops.queues = 2u * c->pairs + (c->ctrl_vq ? 1 : 0);
 }
 

@@ -72,15 +72,38 @@ copy_mac(struct net_legacy_nic_options *to, const struct nic_device *from,
 	return to->macaddr ? 0 : out_of_memory(e);
 }
 
+/* "virtio" is a model of -net nic and no device. */
+static bool
+is_driver(const char *name)
+{
+	return nic_model(name) && strcmp(name, "virtio") != 0;
+}
+
+/* QEMU's text; there are others in QEMU, so it says what there is here. */
+static int
+refuse_driver(const char *name, struct err *e)
+{
+	char offered[256] = "";
+	size_t len = 0;
+
+	for (unsigned i = 0; nic_model_name(i); i++)
+		if (is_driver(nic_model_name(i)))
+			len += (size_t)snprintf(offered + len,
+			    sizeof offered - len, "%s%s", len > 0 ? ", " : "",
+			    nic_model_name(i));
+	return err_set(e, -EINVAL,
+	    "'%.64s' is not a valid device model name (there are: %s)", name,
+	    offered);
+}
+
 static int
 check_device(const struct core *c, const struct nic_device *dev, struct err *e)
 {
 	const struct graph *g = &c->graph;
 	uint32_t i = dev->netdev ? graph_find(g, dev->netdev) : 0;
 
-	if (!nic_model(dev->driver) || strcmp(dev->driver, "virtio") == 0)
-		return err_set(e, -EINVAL,
-		    "'%.64s' is not a valid device model name", dev->driver);
+	if (!is_driver(dev->driver))
+		return refuse_driver(dev->driver, e);
 	if (dev->id && graph_id_check(dev->id, e) < 0)
 		return -EINVAL;
 	if (dev->id && graph_find(g, dev->id) != GRAPH_NONE)

@@ -118,7 +118,8 @@ fill_card(struct rx_filter_info *info, struct filter_memory *m,
 	if (n->has_filter && n->filter.known) {
 		fill_known(info, m, &n->filter);
 	} else {
-		(void)mac_text(n->mac, m->mac);
+		/* The guest may have set it all the same. */
+		(void)mac_text(n->has_filter ? n->filter.mac : n->mac, m->mac);
 		info->promiscuous = true;
 		info->unicast = RX_STATE_ALL;
 		info->multicast = RX_STATE_ALL;

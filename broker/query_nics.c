@@ -29,6 +29,7 @@
 struct place {
 	char *path;    /* borrowed; NULL: it has no name */
 	bool abstract; /* path is a name without a file */
+	bool padded;   /* ... filled up with zero bytes */
 	enum nic_role role;
 };
 
@@ -168,7 +169,8 @@ make_qemu(struct words *w, const struct life *nd, const struct place *p,
 	add(&t, "socket,id=chr-%s,path=", nd->options.id);
 	add_value(&t, p->path);
 	if (p->abstract)
-		text_add_str(&t, ",abstract=on");
+		text_add_str(
+		    &t, p->padded ? ",abstract=on,tight=off" : ",abstract=on");
 	text_add_str(&t, p->role == NIC_ROLE_SERVER ? ",reconnect=1"
 						    : ",server=on,wait=off");
 	word(w, &t);
@@ -224,10 +226,8 @@ make_uml(struct words *w, const struct place *p)
 /* --- one card --- */
 
 static bool
-is_abstract(const struct chardev *ch)
+is_abstract(const struct addr *a)
 {
-	const struct addr *a = ch->server ? &ch->open.local : &ch->open.remote;
-
 	return a->sa.sa_family == AF_UNIX && a->un.sun_path[0] == '\0';
 }
 
@@ -250,15 +250,18 @@ place_of(
     struct core *c, const struct net_legacy_nic_options *o, struct card *card)
 {
 	const struct chardev *ch = NULL;
-	struct place p = {NULL, false, NIC_ROLE_SERVER};
+	struct place p = {.role = NIC_ROLE_SERVER};
+	const struct addr *a;
 	const char *path = o->path;
 
 	if (o->chardev) {
 		ch = chardev_find(&c->chardevs, o->chardev);
 		if (!ch || ch->open.kind == RES_FD)
-			return (struct place){NULL, false, NIC_ROLE_PASSED};
+			return (struct place){.role = NIC_ROLE_PASSED};
 		path = ch->path;
-		p.abstract = is_abstract(ch);
+		a = ch->server ? &ch->open.local : &ch->open.remote;
+		p.abstract = is_abstract(a);
+		p.padded = p.abstract && a->len == sizeof a->un;
 		p.role = ch->server ? NIC_ROLE_SERVER : NIC_ROLE_CLIENT;
 	}
 	p.path = card->path = whole_path(c, path, p.abstract);
@@ -282,7 +285,7 @@ fill_arguments(struct nic_info *info, struct card *card, const struct life *nd,
 	a->has_cloud_hypervisor =
 	    words_give(&card->cloud, &a->cloud_hypervisor);
 	if (!p->abstract && p->role == NIC_ROLE_SERVER &&
-	    pairs_of(&nd->options.u.nic) == 1 && !strpbrk(p->path, ": \""))
+	    !strpbrk(p->path, ": \""))
 		make_uml(&card->uml, p);
 	a->has_uml = words_give(&card->uml, &a->uml);
 }

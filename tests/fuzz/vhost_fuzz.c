@@ -75,6 +75,13 @@ queue_changed(void *self, struct vhost_queue *vq, bool runs)
 	fz.runs[vq->index] = runs;
 }
 
+static bool
+is_eager(void *self, unsigned index)
+{
+	(void)self;
+	return index == QUEUES - 1;
+}
+
 static void
 look_at(const struct virtq_segment *seg)
 {
@@ -158,9 +165,9 @@ static const struct vhost_dev_ops ops = {
 		BIT(VHOST_PF_BACKEND_REQ) | BIT(VHOST_PF_CONFIG) |
 		BIT(VHOST_PF_RESET_DEVICE) | BIT(VHOST_PF_CONFIGURE_MEM_SLOTS) |
 		BIT(VHOST_PF_STATUS),
-    .queue_pairs = 1,
     .queues = QUEUES,
     .queue_changed = queue_changed,
+    .eager = is_eager,
     .kicked = kicked,
     .config_get = config_get,
     .config_set = config_set,

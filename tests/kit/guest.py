@@ -85,11 +85,12 @@ class Machine:
 class Guest(Machine):
     """One virtual machine with one virtio NIC on `netdev` (id n0). With
     `chardev` (its options, id c0) the netdev is vhost-user on it, `queues`
-    pairs; the machine's memory is shared then. `reboots`: `reboot -f` in it
-    starts it anew instead of ending it."""
+    pairs; the machine's memory is shared then. `words` are all of that, as
+    query-nics says it. `reboots`: `reboot -f` in it starts it anew instead of
+    ending it."""
 
     def __init__(self, build, netdev, mac, extra=(), memory=192, chardev=None,
-                 queues=1, device="", reboots=False):
+                 queues=1, device="", reboots=False, words=()):
         kernel, initrd = image(build)
         nic = f"virtio-net-pci,netdev=n0,mac={mac}{device}"
         shared = ()
@@ -102,8 +103,9 @@ class Guest(Machine):
             netdev = f"vhost-user,id=n0,chardev=c0,queues={queues}"
         self.proc = subprocess.Popen(
             [QEMU, "-M", "q35", "-accel", "tcg", "-smp", str(queues),
-             "-m", str(memory), "-display", "none", "-nodefaults",
-             "-serial", "stdio", *shared, "-netdev", netdev, "-device", nic,
+             "-display", "none", "-nodefaults", "-serial", "stdio",
+             *(words or ("-m", str(memory), *shared, "-netdev", netdev,
+                         "-device", nic)),
              "-kernel", kernel, "-initrd", initrd,
              "-append", "console=ttyS0 quiet loglevel=1 panic=-1",
              *(() if reboots else ("-no-reboot",)), *extra],

@@ -66,8 +66,10 @@ class Ring:
         m = self.front.memory
         struct.pack_into("<H", m, self.avail + 4 + 2 * (self.next % self.size), head)
         self.next += 1
-        struct.pack_into("<H", m, self.avail + 2,
-                         (self.next if idx is None else idx) & 0xFFFF)
+        # One store: struct writes the bytes one by one, and a device that is
+        # awake would see an index between two.
+        self.front.halves[(self.avail + 2) // 2] = \
+            (self.next if idx is None else idx) & 0xFFFF
 
     def ring(self):
         os.eventfd_write(self.kick, 1)
@@ -116,6 +118,7 @@ class FrontEnd:
         self.fd = os.memfd_create("guest", os.MFD_CLOEXEC)
         os.ftruncate(self.fd, self.BYTES)
         self.memory = mmap.mmap(self.fd, self.BYTES)
+        self.halves = memoryview(self.memory).cast("H")
         self.rings = []
         self.features = self.protocol = 0
 
@@ -277,5 +280,6 @@ class FrontEnd:
         self.sock.close()
         for r in self.rings:
             r.close()
+        self.halves.release()
         self.memory.close()
         os.close(self.fd)

@@ -90,6 +90,19 @@ def test_a_chardev_says_who_connects(u, closing):
         ",vhost_mode=server")
 
 
+@pytest.mark.parametrize("tight", ["", ",tight=off"])
+@pytest.mark.parametrize("role", ["server=on", "reconnect=1"])
+def test_a_name_without_a_file_is_told_to_qemu_as_it_is(bulkhead, role, tight):
+    name = f"bulkhead-{os.getpid()}"
+    q = bulkhead("-chardev", f"socket,id=c,path={name},,x,abstract=on{tight},"
+                 f"{role}", "-net", "nic,id=n,chardev=c").qmp()
+    words = card(q, "n")["arguments"]
+    ours = "reconnect=1" if role == "server=on" else "server=on,wait=off"
+    assert f"socket,id=chr-n,path={name},,x,abstract=on{tight},{ours}" in \
+        words["qemu"]
+    assert words.keys() == {"qemu"}
+
+
 def test_netdev_add_refuses(u):
     def no(words, **options):
         refused(u, words, "netdev_add", type="nic", id="n", **options)
@@ -118,7 +131,11 @@ def test_device_add_and_its_errors(u):
         "virtio-net-pci,netdev=net-n0,mac=52:54:00:00:00:01,addr=3," \
         "vectors=4,host_mtu=1400"
     assert u.netdev("n0")["config"]["ctrl_vq"] is False
-    no("'zz' is not a valid device model name", driver="zz")
+    for driver in ("zz", "e1000", "virtio"):
+        no(f"'{driver}' is not a valid device model name (there are: "
+           "virtio-net, virtio-net-pci, virtio-net-pci-transitional, "
+           "virtio-net-pci-non-transitional, virtio-net-device)",
+           driver=driver)
     no("Duplicate device ID 'n0'", driver="virtio-net-pci", id="n0")
     no("Duplicate device ID 'u'", driver="virtio-net-pci", id="u")
     no("Property 'virtio-net-pci.netdev' can't find value 'zz'",

@@ -181,11 +181,14 @@ def test_set_link_stops_frames(bench):
     bench.exchange(f)
 
 
-@pytest.mark.parametrize("queues,pairs", [(1, 1), (4, 4)])
-def test_queue_pairs(qmp, closing, queues, pairs):
+@pytest.mark.parametrize("queues,counted", [(1, 3), (4, 9)])
+def test_number_of_queues(qmp, closing, queues, counted):
+    """Of single ones: cloud-hypervisor compares it with its num_queues=."""
     f = Bench(qmp, closing, queues=queues).front()
     f.negotiate()
-    assert f.ask_u64(vhost.GET_QUEUE_NUM) == pairs
+    assert f.ask_u64(vhost.GET_QUEUE_NUM) == counted
+    args, = (n["arguments"] for n in qmp.cmd("query-nics"))
+    assert f"num_queues={2 * queues}" in args["cloud-hypervisor"][3]
 
 
 def test_config_space(qmp, closing):

@@ -234,6 +234,7 @@ test_an_unknown_filter_takes_everything(void **state)
 	(void)state;
 	kit_start(NULL);
 	add_nic("n", NULL);
+	kit_child("n")->state.mac = 0x525400123456;
 	all = query(NULL, &c);
 	assert_int_equal(json_array_size(all), 1);
 	one = json_array_get(all, 0);
@@ -248,6 +249,13 @@ test_an_unknown_filter_takes_everything(void **state)
 	    "\"unicast-overflow\": false, \"multicast-overflow\": false, "
 	    "\"main-mac\": \"52:54:00:12:34:56\", \"unicast-table\": [], "
 	    "\"multicast-table\": []}");
+	query_end(all, &c);
+	/* Its guest cannot filter, but can have set its address. */
+	kit_child("n")->state.mac = 0x525400ab0007;
+	all = query("n", &c);
+	assert_string_equal(json_string_value(json_object_get(
+				json_array_get(all, 0), "main-mac")),
+	    "52:54:00:ab:00:07");
 	query_end(all, &c);
 	kit_end();
 }

@@ -280,7 +280,10 @@ test_device_add_speaks_as_qemu(void **state)
 	    "Property 'virtio-net-pci.mac' doesn't take value '1:2:3:4:5:6'");
 	dev.mac = NULL;
 	dev.driver = text("zz");
-	refuse_device(dev, "'zz' is not a valid device model name");
+	refuse_device(dev,
+	    "'zz' is not a valid device model name (there are: virtio-net, "
+	    "virtio-net-pci, virtio-net-pci-transitional, "
+	    "virtio-net-pci-non-transitional, virtio-net-device)");
 	dev.driver = text("virtio-net-device");
 	device(&dev, &a);
 	assert_ok(&a);
@@ -394,7 +397,7 @@ test_query_nics_says_what_to_write(void **state)
 	    "virtio-net-pci,netdev=net-n1,mac=02:00:00:00:00:01,addr=4,"
 	    "vectors=6,mq=on,host_mtu=9000");
 	assert_words(one, "cloud-hypervisor", "");
-	assert_words(one, "uml", "");
+	assert_words(one, "uml", "virtio_uml.device=/a,b:1");
 	query_end(all, &c);
 	assert_null(nics((512 << 20) + 1, &c));
 	assert_string_equal(

@@ -60,6 +60,7 @@ struct fake {
 	int fd;
 	struct watch *watch;
 	uint64_t offers, protocol, queues; /* what it has */
+	uint32_t rings;                    /* others are refused; 0: none */
 	uint64_t features, acked_protocol, status;
 	enum lie lie;
 	uint32_t lie_at;
@@ -235,7 +236,9 @@ fake_request(struct fake *d, uint32_t request, uint32_t flags,
 	if (fake_asked(d, request, &value))
 		fake_answer(d, request, value);
 	else if (flags & VHOST_NEED_REPLY)
-		fake_answer(d, request, 0);
+		fake_answer(d, request,
+		    d->rings > 0 && request == VHOST_SET_VRING_CALL &&
+			p->state.index >= d->rings);
 }
 
 /* One message off the socket: false when there is none. */

@@ -196,9 +196,9 @@ test_a_flood_of_commands_is_all_answered(void **state)
 	tear_down();
 }
 
-/* A driver that looks for its answer before it may have been enabled. */
+/* A driver that looks for its answer before its queue was enabled. */
 static void
-test_commands_wait_for_their_queue_and_are_answered(void **state)
+test_commands_are_answered_before_their_queue_is_enabled(void **state)
 {
 	const uint32_t at = FE_BUFFERS + COMMAND;
 	const struct part parts[] = {{at, 3, false}, {at + 8, 1, true}};
@@ -210,10 +210,12 @@ test_commands_wait_for_their_queue_and_are_answered(void **state)
 	fe_add(2, parts, 2);
 	fe_kick(2);
 	fe_queue_start(2);
-	fe_barrier();
-	fe_send_state(VHOST_SET_VRING_ENABLE, 2, 1);
 	assert_int_equal(fe_used(2, NULL), 1);
 	assert_int_equal(fe.mem[at + 8], VIRTIO_NET_OK);
+	fe_send_state(VHOST_SET_VRING_ENABLE, 2, 1);
+	fe_barrier();
+	assert_int_equal(
+	    command(2, VIRTIO_NET_CTRL_RX, 0, "\0", 1), VIRTIO_NET_OK);
 	tear_down();
 }
 
@@ -382,6 +384,58 @@ test_pairs_serve_once_the_driver_says_so(void **state)
 	tear_down();
 }
 
+/* QEMU serves the control queue itself, and enables pairs one by one. */
+static void
+test_pairs_are_counted_when_commands_are_not_heard(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	options.has_queues = true;
+	options.queues = 2;
+	set_up(FE_FEATURES | BIT(VIRTIO_NET_F_MQ), 2);
+	assert_int_equal(kit.be.reports.pairs, 1);
+	for (i = 2; i < 4; i++) {
+		fe_queue_start(i);
+		fe_send_state(VHOST_SET_VRING_ENABLE, i, 1);
+	}
+	fe_barrier();
+	assert_int_equal(kit.be.reports.pairs, 2);
+	for (i = 2; i < 4; i++)
+		fe_send_state(VHOST_SET_VRING_ENABLE, i, 0);
+	fe_barrier();
+	assert_int_equal(kit.be.reports.pairs, 1);
+	tear_down();
+}
+
+/*
+ * cloud-hypervisor agrees to a control queue and serves it itself: how many
+ * pairs the driver has asked for is never heard.
+ */
+static void
+test_all_pairs_are_taken_from_when_commands_are_not_heard(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	options.has_queues = true;
+	options.queues = 2;
+	set_up(
+	    FE_FEATURES | BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_MQ), 4);
+	assert_int_equal(kit.be.reports.pairs, 2);
+	fill_frame(60, 1);
+	fe_transmit(3, 4096, frame, 60, NULL);
+	assert_int_equal(next_frame(NULL), 60);
+	/* A driver with one processor fills no second ring: no flow waits. */
+	for (i = 0; i < 20; i++)
+		fe_post(0, i * 256, 256);
+	for (i = 0; i < 20; i++)
+		lane_sends_flow((uint16_t)(1000 + i), 53);
+	wait_counter(BC_OUT_FRAMES, 20);
+	assert_int_equal(fe_used_count(0), 20);
+	tear_down();
+}
+
 /* --- link and announcing -------------------------------------------------- */
 
 static void
@@ -476,6 +530,7 @@ test_features_and_pairs_are_told(void **state)
 	fe_send_u64(VHOST_SET_STATUS, 0, -1);
 	fe_barrier();
 	assert_true(kit.be.reports.features == 0);
+	assert_int_equal(kit.be.reports.pairs, 0);
 	assert_true(the_nic()->runs == 0);
 	tear_down();
 }
@@ -495,7 +550,7 @@ test_the_config_space_is_the_cards(void **state)
 	set_up(FE_CTRL, 3);
 	fe_config(sizeof space, space);
 	assert_memory_equal(space, all, sizeof all);
-	assert_int_equal(fe_ask(VHOST_GET_QUEUE_NUM), 2);
+	assert_int_equal(fe_ask(VHOST_GET_QUEUE_NUM), 5);
 	tear_down();
 }
 
@@ -510,12 +565,16 @@ main(void)
 	    cmocka_unit_test(test_malformed_commands_break_only_their_queue),
 	    cmocka_unit_test(test_a_flood_of_commands_is_all_answered),
 	    cmocka_unit_test(
-		test_commands_wait_for_their_queue_and_are_answered),
+		test_commands_are_answered_before_their_queue_is_enabled),
 	    cmocka_unit_test(test_large_frames_reach_a_guest_that_takes_them),
 	    cmocka_unit_test(
 		test_a_guest_without_offloads_gets_complete_frames),
 	    cmocka_unit_test(test_short_buffers_end_large_frames),
 	    cmocka_unit_test(test_pairs_serve_once_the_driver_says_so),
+	    cmocka_unit_test(
+		test_pairs_are_counted_when_commands_are_not_heard),
+	    cmocka_unit_test(
+		test_all_pairs_are_taken_from_when_commands_are_not_heard),
 	    cmocka_unit_test(test_the_link_reaches_the_guest_and_stops_frames),
 	    cmocka_unit_test(test_a_link_that_goes_down_frees_what_waits),
 	    cmocka_unit_test(test_a_new_front_end_is_told_to_announce_itself),

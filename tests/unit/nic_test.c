@@ -364,50 +364,6 @@ test_a_frame_that_never_fits_is_dropped(void **state)
 	tear_down();
 }
 
-static void
-test_the_guest_is_interrupted_once_for_a_batch(void **state)
-{
-	unsigned i;
-
-	(void)state;
-	set_up(FE_FEATURES, 2);
-	(void)fe_calls(0); /* of its start */
-	for (i = 0; i < 20; i++) {
-		fe_post(0, i * 256, 256);
-		fill_frame(60, 1);
-		assert_true(kit_send(&kit, frame, 60));
-	}
-	kit_publish(&kit);
-	for (i = 0; i < 20; i++)
-		(void)fe_used(0, NULL);
-	assert_int_equal(fe_calls(0), 1);
-	tear_down();
-}
-
-static void
-test_what_was_sent_interrupts_a_few_times_and_at_last(void **state)
-{
-	uint64_t all = 0;
-	unsigned i;
-
-	(void)state;
-	set_up(FE_FEATURES, 2); /* a driver that wants one for each */
-	(void)fe_calls(1);      /* of its start */
-	fill_frame(60, 1);
-	kit.look_ns = NIC_OWED_NS / 20;
-	for (i = 0; i < 40; i++) {
-		fe_transmit(1, i * 256, frame, 60, NULL);
-		(void)fe_used(1, NULL);
-		all += fe_calls(1);
-	}
-	assert_in_range(all, 40 / NIC_OWED, 39);
-	/* The last one is told by the clock. */
-	kit.look_ns = 0;
-	fe_transmit(1, 0, frame, 60, NULL);
-	assert_true(kit_until(&kit, is_called, &fe.q[1]));
-	tear_down();
-}
-
 /* --- back-pressure, life -------------------------------------------------- */
 
 static void
@@ -564,9 +520,6 @@ main(void)
 	    cmocka_unit_test(test_a_legacy_driver_has_a_shorter_header),
 	    cmocka_unit_test(test_frames_wait_for_buffers),
 	    cmocka_unit_test(test_a_frame_that_never_fits_is_dropped),
-	    cmocka_unit_test(test_the_guest_is_interrupted_once_for_a_batch),
-	    cmocka_unit_test(
-		test_what_was_sent_interrupts_a_few_times_and_at_last),
 	    cmocka_unit_test(
 		test_a_full_ring_stops_the_guest_and_loses_nothing),
 	    cmocka_unit_test(test_without_a_front_end_frames_are_counted),

@@ -54,7 +54,7 @@ static struct dev_fixture {
 	uint32_t config_offset, config_len;
 	char why[512], refusal[512];
 	/* what it does */
-	bool drops_when_kicked, drops_when_ended, keeps;
+	bool drops_when_kicked, drops_when_ended, keeps, eager;
 	/* the front-end */
 	int ram_fd, kick[QUEUES], call[QUEUES], err[QUEUES];
 	uint8_t *ram;
@@ -198,14 +198,21 @@ user_gone(void *self, const char *why)
 	(void)snprintf(fx.why, sizeof fx.why, "%s", why);
 }
 
+static bool
+user_eager(void *self, unsigned index)
+{
+	(void)self;
+	return fx.eager && index == QUEUES - 1;
+}
+
 static const struct vhost_dev_ops user_ops = {
     .features = OFFERED,
     .protocol = PROTOCOL,
-    .queue_pairs = 2,
     .queues = QUEUES,
     .features_ok = user_features_ok,
     .features_set = user_features_set,
     .queue_changed = user_queue_changed,
+    .eager = user_eager,
     .kicked = user_kicked,
     .config_get = user_config_get,
     .config_set = user_config_set,

@@ -38,6 +38,31 @@ test_disabled_queue_throws_away_and_returns(void **state)
 }
 
 static void
+test_an_eager_queue_runs_without_being_enabled(void **state)
+{
+	(void)state;
+	begin();
+	fx.eager = true;
+	start_pair();
+	say_ring(QUEUES - 1);
+	say_fd(VHOST_SET_VRING_CALL, 1, QUEUES - 1, fx.call[QUEUES - 1]);
+	say_fd(VHOST_SET_VRING_KICK, 1, QUEUES - 1, fx.kick[QUEUES - 1]);
+	kit_run(0);
+	assert_true(fx.runs[QUEUES - 1]);
+	expect_sends(QUEUES - 1);
+	/* But not when it was disabled, until it is stopped. */
+	say_state(VHOST_SET_VRING_ENABLE, 1, QUEUES - 1, 0);
+	kit_run(0);
+	assert_false(fx.runs[QUEUES - 1]);
+	say(VHOST_RESET_OWNER, 1, NULL, 0);
+	say_u64(VHOST_SET_FEATURES, 1, ACKED);
+	say_fd(VHOST_SET_VRING_KICK, 1, QUEUES - 1, fx.kick[QUEUES - 1]);
+	kit_run(0);
+	assert_true(fx.runs[QUEUES - 1]);
+	finish();
+}
+
+static void
 test_repeated_settings_keep_the_place_in_the_ring(void **state)
 {
 	unsigned begins;
@@ -420,6 +445,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_disabled_queue_throws_away_and_returns),
+	    cmocka_unit_test(test_an_eager_queue_runs_without_being_enabled),
 	    cmocka_unit_test(test_repeated_settings_keep_the_place_in_the_ring),
 	    cmocka_unit_test(test_every_order_of_settings_runs),
 	    cmocka_unit_test(test_queue_without_kick_descriptor_is_polled),

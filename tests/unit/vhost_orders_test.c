@@ -19,7 +19,7 @@ qemu_head(uint32_t pair)
 	say_u64(
 	    VHOST_SET_PROTOCOL_FEATURES, 1, PROTOCOL & ~BIT(VHOST_PF_CONFIG));
 	say(VHOST_GET_QUEUE_NUM, 1, NULL, 0);
-	assert_int_equal(hear_u64(VHOST_GET_QUEUE_NUM), 2);
+	assert_int_equal(hear_u64(VHOST_GET_QUEUE_NUM), QUEUES);
 	say(VHOST_SET_OWNER, 1, NULL, 0);
 	say(VHOST_GET_FEATURES, 1, NULL, 0);
 	(void)hear_u64(VHOST_GET_FEATURES);
@@ -196,6 +196,96 @@ test_virtio_user(void **state)
 	finish();
 }
 
+/* --- cloud-hypervisor, which wants each request acknowledged -------------- */
+
+static void
+say_acked(uint32_t request, const void *payload, uint32_t size)
+{
+	say(request, 9, payload, size);
+	expect_ack(request);
+}
+
+static void
+enable_acked(uint32_t on)
+{
+	uint32_t q;
+
+	for (q = 0; q < 2; q++) {
+		const uint32_t state[2] = {q, on};
+
+		say_acked(VHOST_SET_VRING_ENABLE, state, sizeof state);
+	}
+}
+
+/* Its activate(); rings as those of queue `first` and the next of the kit. */
+static void
+cloud_start(uint32_t first, uint32_t base)
+{
+	const uint64_t features = ACKED;
+	uint32_t q;
+
+	say_acked(VHOST_SET_FEATURES, &features, sizeof features);
+	say_table(9);
+	expect_ack(VHOST_SET_MEM_TABLE);
+	for (q = 0; q < 2; q++)
+		say_acked(VHOST_SET_VRING_NUM, (uint32_t[]){q, ENTRIES}, 8);
+	for (q = 0; q < 2; q++) {
+		const uint64_t at = RAM_UVA + (first + q) * RING_BYTES;
+		const uint64_t addr[5] = {q, at, at + USED_AT, at + AVAIL_AT};
+
+		say_acked(VHOST_SET_VRING_ADDR, addr, sizeof addr);
+		say_acked(VHOST_SET_VRING_BASE, (uint32_t[]){q, base}, 8);
+		say_fd(VHOST_SET_VRING_CALL, 9, q, fx.call[q]);
+		expect_ack(VHOST_SET_VRING_CALL);
+		say_fd(VHOST_SET_VRING_KICK, 9, q, fx.kick[q]);
+		expect_ack(VHOST_SET_VRING_KICK);
+	}
+	enable_acked(1);
+	kit_run(0);
+	assert_true(fx.runs[0] && fx.runs[1]);
+}
+
+/*
+ * A driver is reset: the queues are disabled and never stopped, and what was
+ * their rings may be anything when the next driver's are told.
+ */
+static void
+test_cloud_hypervisor(void **state)
+{
+	uint8_t before[2 * RING_BYTES];
+	uint64_t count;
+
+	(void)state;
+	begin();
+	say(VHOST_SET_OWNER, 1, NULL, 0);
+	say(VHOST_GET_FEATURES, 1, NULL, 0);
+	(void)hear_u64(VHOST_GET_FEATURES);
+	say(VHOST_GET_PROTOCOL_FEATURES, 1, NULL, 0);
+	(void)hear_u64(VHOST_GET_PROTOCOL_FEATURES);
+	say_u64(VHOST_SET_PROTOCOL_FEATURES, 1,
+	    BIT(VHOST_PF_MQ) | BIT(VHOST_PF_REPLY_ACK) |
+		BIT(VHOST_PF_CONFIGURE_MEM_SLOTS));
+	/* Not less than its num_queues, which are single ones. */
+	say(VHOST_GET_QUEUE_NUM, 1, NULL, 0);
+	count = hear_u64(VHOST_GET_QUEUE_NUM);
+	assert_true(count >= 2 && count <= QUEUES);
+	cloud_start(0, 0);
+	expect_sends(1);
+	enable_acked(0);
+	assert_false(fx.runs[0] || fx.runs[1]);
+	memset(fx.ram, 1, sizeof before);
+	memcpy(before, fx.ram, sizeof before);
+	fx.put[1] = 0;
+	cloud_start(2, 0);
+	assert_memory_equal(fx.ram, before, sizeof before);
+	/* The kit's driver of queue 3 has what is queue 1 here. */
+	put(3, 1, 0);
+	kick(1);
+	assert_int_equal(used_of(3), 1);
+	assert_memory_equal(fx.ram, before, sizeof before);
+	finish();
+}
+
 /* A field of the config space, as user-mode Linux reads it. */
 static void
 uml_config(uint32_t size)
@@ -332,6 +422,7 @@ main(void)
 	    cmocka_unit_test(test_qemu_with_one_pair),
 	    cmocka_unit_test(test_qemu_with_two_pairs),
 	    cmocka_unit_test(test_virtio_user),
+	    cmocka_unit_test(test_cloud_hypervisor),
 	    cmocka_unit_test(test_user_mode_linux),
 	    cmocka_unit_test(test_features_without_bit_30_enable_all),
 	};

@@ -127,6 +127,27 @@ def test_two_pairs_of_queues(bulkhead, guest_of, tmp_path):
     lab.fetch(g)
 
 
+@pytest.mark.seconds(120)
+@pytest.mark.parametrize("options,queues", [
+    ("", 1), (",model=virtio-net-pci-transitional,addr=05.0", 1),
+    (",model=virtio-net-pci-non-transitional,queues=2,mtu=1400,addr=7,"
+     "vectors=0", 2)])
+def test_the_words_of_query_nics_are_all_it_takes(bulkhead, guest_of, tmp_path,
+                                                  options, queues):
+    lab = Lab(bulkhead, tmp_path, options=options)
+    nic, = lab.qmp.cmd("query-nics", memory=192 << 20)
+    g = guest_of(None, None, queues=queues, words=nic["arguments"]["qemu"])
+    g.wait_ready()
+    assert nic["mac"] in g.run("cat /sys/class/net/eth0/address")
+    assert g.run("ls -d /sys/class/net/eth0/queues/rx-*").count("rx-") == queues
+    g.dhcp()
+    assert g.run("cat /sys/class/net/eth0/mtu").strip() == \
+        ("1400" if "mtu" in options else "1500")
+    nic, = lab.qmp.cmd("query-nics")
+    assert (nic["queues"], nic["pairs"]) == (queues, queues)
+    lab.fetch(g)
+
+
 @pytest.mark.seconds(180)
 def test_the_nic_connects_to_a_qemu_that_listens(bulkhead, guest_of, tmp_path):
     """QEMU as the server: the nic's end costs milliseconds, not a second."""

@@ -13,7 +13,7 @@ EVENT = "NIC_RX_FILTER_CHANGED"
 
 
 class Lab:
-    def __init__(self, build, bulkhead, closing):
+    def __init__(self, build, bulkhead, closing, options=""):
         reason = uml.why_not()
         if reason:
             pytest.skip(reason)
@@ -22,8 +22,10 @@ class Lab:
         self.daemon = bulkhead(
             "-netdev", "user,id=user0",
             "-netdev", "hubport,id=p-user0,hubid=0,netdev=user0",
-            "-net", f"nic,id=n0,macaddr={MAC},path={self.path}")
+            "-net", f"nic,id=n0,macaddr={MAC},path={self.path}{options}")
         self.qmp = self.daemon.qmp()
+        nic, = self.qmp.cmd("query-nics")
+        assert nic["arguments"]["uml"] == [f"virtio_uml.device={self.path}:1"]
         self.guest = closing(uml.Uml(build, self.path)).wait_ready()
 
     def filter(self):
@@ -79,6 +81,18 @@ def test_the_filter_is_what_the_guest_set(lab):
         "for i in $(busybox seq 10 79); do "
         "bridge fdb add 02:00:00:00:00:$i dev eth0 self; done",
         lambda f: f["unicast-overflow"] and f["unicast-table"] == [])
+
+
+@pytest.mark.seconds(120)
+def test_a_card_with_several_pairs(build, bulkhead, closing):
+    """Its control queue is behind all of them; one processor uses one pair."""
+    lab = Lab(build, bulkhead, closing, ",queues=4")
+    lab.guest.run("ip link set eth0 up")
+    lab.guest.dhcp()
+    nic, = lab.qmp.cmd("query-nics")
+    assert (nic["queues"], nic["pairs"]) == (4, 1)
+    assert nic["features"] >> 22 & 1  # MQ
+    assert not lab.filter()["promiscuous"]
 
 
 @pytest.mark.seconds(120)
