@@ -30,7 +30,7 @@ struct net_legacy_nic_options;
  * interrupted. The same for frames of NIC_LONG bytes that it receives, behind
  * NIC_LONG_RUN of them without a shorter one. See backend_nic_queue.c.
  */
-#define NIC_OWED     4u
+#define NIC_OWED     6u
 #define NIC_OWED_NS  UINT64_C(500000)
 #define NIC_LONG     16384u
 #define NIC_LONG_RUN 16u

@@ -20,7 +20,8 @@ DPDK, GUESTS = 0.7, 3.0
 LINEAR = 2.0
 HUGE_PAGES = 160  # of 2 MiB: 48 for each testpmd, and a reserve
 HUGE = "/proc/sys/vm/nr_hugepages"
-MEGABYTES = 768  # from guest to guest
+MEGABYTES = 384  # from guest to guest, by each of
+STREAMS = 3      # ... one after the other
 # Before them: an emulator translates a guest's code when it first runs, and that
 # second is in no figure.
 WARM_MEGABYTES = 128
@@ -118,18 +119,22 @@ def pour(one, two, port, megabytes):
 
 
 def transfer(machines, between):
-    """(MB/s, CPU ns per byte of all, and of what is between) of one TCP stream
-    from the first machine to the second."""
+    """(MB/s, CPU ns per byte of all, and of what is between) of TCP from the
+    first machine to the second: the stream of middle speed of STREAMS."""
     for i, m in enumerate(machines):
         m.run(f"ip addr add 10.9.0.{i + 1}/24 dev eth0")
     one, two = machines
     two.run("ping -c 1 -W 10 10.9.0.1", 30)
     pour(one, two, 9000, WARM_MEGABYTES)
     pids = [m.proc.pid for m in machines]
-    begun, mine = cpu_s(pids + between), cpu_s(between)
-    size, took = pour(one, two, 9001, MEGABYTES)
-    return (size / took / 1e6, (cpu_s(pids + between) - begun) * 1e9 / size,
-            (cpu_s(between) - mine) * 1e9 / size)
+    found = []
+    for i in range(STREAMS):
+        begun, mine = cpu_s(pids + between), cpu_s(between)
+        size, took = pour(one, two, 9001 + i, MEGABYTES)
+        found.append((size / took / 1e6,
+                      (cpu_s(pids + between) - begun) * 1e9 / size,
+                      (cpu_s(between) - mine) * 1e9 / size))
+    return sorted(found)[STREAMS // 2]
 
 
 def boot(build, netdevs, **how):

@@ -105,7 +105,7 @@ test_all_features_are_offered(void **state)
 		BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) |
 		BIT(15) | BIT(16) | BIT(17) | BIT(18) | BIT(19) | BIT(20) |
 		BIT(21) | BIT(22) | BIT(23) | BIT(28) | BIT(29) | BIT(32) |
-		BIT(34) | BIT(54) | BIT(55) | BIT(56)));
+		BIT(34) | BIT(35) | BIT(54) | BIT(55) | BIT(56)));
 }
 
 static void
@@ -115,7 +115,8 @@ test_a_plain_card_offers_little(void **state)
 
 	(void)state;
 	net_ctrl_init(&n, &plain);
-	assert_true(net_ctrl_features(&n) == (BIT(5) | BIT(16) | BIT(32)));
+	assert_true(
+	    net_ctrl_features(&n) == (BIT(5) | BIT(16) | BIT(32) | BIT(35)));
 }
 
 static void

@@ -175,6 +175,37 @@ test_frames_of_impossible_length_are_dropped(void **state)
 	tear_down();
 }
 
+/* VIRTIO_F_IN_ORDER: chains come back as they went, sent, received or not. */
+static void
+test_what_is_taken_comes_back_in_its_order(void **state)
+{
+	const struct part none = {FE_BUFFERS, HEAD, false};
+	uint32_t i, id, first[2];
+
+	(void)state;
+	set_up(FE_FEATURES | BIT(VIRTIO_F_IN_ORDER), 2);
+	fill_frame(1000, 1);
+	first[0] = fe.q[0].next;
+	first[1] = fe.q[1].next;
+	for (i = 0; i < 30; i++) {
+		fe_post(0, 0x8000 + i * 2048, 600);
+		if (i % 3 == 1)
+			fe_add(1, &none, 1); /* dropped */
+		else
+			fe_transmit(1, i * 1024, frame, 60 + i, NULL);
+	}
+	/* Of one buffer and of two. */
+	for (i = 0; i < 20; i++)
+		lane_sends(i % 2 ? 1000 : 60, (uint8_t)i);
+	for (i = 0; i < 30; i++) {
+		(void)fe_used(0, &id);
+		assert_int_equal(id, first[0] + i);
+		(void)fe_used(1, &id);
+		assert_int_equal(id, first[1] + i);
+	}
+	tear_down();
+}
+
 /* --- metadata ------------------------------------------------------------- */
 
 static const struct virtio_net_hdr csum = {
@@ -511,6 +542,7 @@ main(void)
 	    cmocka_unit_test(test_many_frames_keep_their_order),
 	    cmocka_unit_test(test_a_frame_may_be_cut_anywhere),
 	    cmocka_unit_test(test_frames_of_impossible_length_are_dropped),
+	    cmocka_unit_test(test_what_is_taken_comes_back_in_its_order),
 	    cmocka_unit_test(test_metadata_goes_to_the_lane),
 	    cmocka_unit_test(
 		test_metadata_that_was_not_agreed_or_cannot_be_is_dropped),
