@@ -257,7 +257,8 @@ wait_for_chains(struct nic *n, struct nic_queue *q)
 	/* It gives no more before it has seen what it got. */
 	nic_queue_call(q);
 	q->hurry = true;
-	if (pace_may_spin(&p->looked_ns, p->frames_ns, p->gap_ns)) {
+	if (pace_may_spin(
+		PACE_SPIN_NS, &p->looked_ns, p->frames_ns, p->gap_ns)) {
 		n->rx_blocked = n->rx_retry = n->rx_looks = true;
 		nic_again(n);
 		return true;

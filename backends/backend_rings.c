@@ -481,10 +481,12 @@ give(struct backend *be)
 static void
 rest(struct backend *be)
 {
+	uint64_t spin_ns =
+	    be->out == &be->lane ? PACE_SPIN_NS : PACE_CROSS_SPIN_NS;
 	bool more = false;
 	int rc;
 
-	if (pace_may_spin(&be->looked_ns, be->frames_ns, be->gap_ns)) {
+	if (pace_may_spin(spin_ns, &be->looked_ns, be->frames_ns, be->gap_ns)) {
 		again_set(be->again, true);
 		(void)sched_yield();
 		return;

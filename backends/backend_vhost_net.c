@@ -230,7 +230,7 @@ rest(struct vhost_net *n)
 	bool there = false;
 	unsigned i;
 
-	if (pace_may_spin(&n->looked_ns, n->frames_ns, 0)) {
+	if (pace_may_spin(PACE_SPIN_NS, &n->looked_ns, n->frames_ns, 0)) {
 		net_soon(n);
 		(void)sched_yield();
 		return;

@@ -86,8 +86,8 @@ may_sleep(struct nic *n)
 		return false;
 	if (nic_tx_waits(n) || n->tx_count == 0)
 		return true;
-	if (pace_may_spin(
-		&n->pace.looked_ns, n->pace.frames_ns, n->pace.gap_ns)) {
+	if (pace_may_spin(PACE_SPIN_NS, &n->pace.looked_ns, n->pace.frames_ns,
+		n->pace.gap_ns)) {
 		(void)sched_yield();
 		return false;
 	}
