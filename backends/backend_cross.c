@@ -125,7 +125,8 @@ complain(struct backend *be, bool stalled, const char *what)
 	if (be->cross.state >= CROSS_LEFT)
 		return; /* it is ending */
 	snprintf(reason, sizeof reason, "%s", what);
-	log_event(LOG_WARN, "cross.trouble", "reason=%s", log_quote(what));
+	log_event(stalled ? LOG_INFO : LOG_WARN, "cross.trouble", "reason=%s",
+	    log_quote(what));
 	if (be->control)
 		(void)ctl_send_cross_trouble(be->control, 0, &m);
 }

@@ -66,7 +66,8 @@ static uint32_t
 hash_ipv4(const uint8_t *ip, uint32_t left)
 {
 	uint32_t hash = read32(ip + 12) ^ read32(ip + 16);
-	uint32_t bytes = (ip[0] & 15u) * 4;
+	/* Once: the peer can change it between the check and the use. */
+	uint32_t bytes = (*(const volatile uint8_t *)ip & 15u) * 4;
 
 	if (read16(ip + 6) & IPV4_FRAGMENTED || bytes > left)
 		return hash;

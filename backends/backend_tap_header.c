@@ -111,7 +111,8 @@ tap_flow(const uint8_t *frame, size_t len)
 	if (len >= AT_IP)
 		type = (unsigned)(frame[AT_TYPE] << 8 | frame[AT_TYPE + 1]);
 	if (type == TYPE_IP4 && len >= AT_IP + IP4_BYTES) {
-		at = AT_IP + (ip[0] & 15u) * 4u;
+		/* Once: the peer can change it before it is used. */
+		at = AT_IP + (*(const volatile uint8_t *)ip & 15u) * 4u;
 		h = hash(h, ip + 9, 1);
 		h = hash(h, ip + 12, 8);
 		/* The pieces of a datagram have no ports but the first. */
