@@ -216,16 +216,12 @@ def test_bad_policy_names_its_line(build, tmp_path, text):
 NOBODY = 65534
 
 
-def test_rootless(bulkhead, build):
+def test_rootless(bulkhead):
     """As an ordinary user: best effort, the filter always, traffic flows."""
     if os.geteuid() != 0:
         pytest.skip("this test becomes nobody")
     before = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}",
               "--clear-groups", "--")
-    probe = subprocess.run([*before, "test", "-x",
-                            os.path.join(build, "bin", "bulkheadd")], check=False)
-    if probe.returncode:
-        pytest.skip("nobody cannot reach the build directory")
     daemon = bulkhead("-netdev", "user,id=u", "-netdev",
                       "hubport,id=p,hubid=0,netdev=u", before=before, uid=NOBODY)
     session = daemon.qmp()
