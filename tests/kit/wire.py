@@ -100,6 +100,19 @@ class Stream:
         self.sock.close()
 
 
+def plug(session, hub, *names):
+    """Netdevs of type socket with a port p-NAME each on one hub; our ends."""
+    ends = []
+    for name in names:
+        path = session.daemon.path(name + ".sock")
+        session.cmd("netdev_add", type="socket", id=name, listen=path)
+        session.cmd("netdev_add", type="hubport", id="p-" + name, hubid=hub,
+                    netdev=name)
+        ends.append(Stream.connect(path))
+        session.event("NETDEV_STREAM_CONNECTED", netdev_id=name)
+    return ends
+
+
 def relay(source, target, count, size=60, window=256, first=0, between=None):
     """Send numbered frames from one end to the other, at most `window` of them
     not yet heard; returns what was heard, when all came. `between(n)` is called

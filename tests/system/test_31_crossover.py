@@ -9,22 +9,9 @@ import time
 import pytest
 
 from kit.deadline import until
-from kit.wire import Stream, frame, relay
+from kit.wire import Stream, frame, plug, relay
 
 COUNT = 20000
-
-
-def plug(session, *names, hub=0):
-    """Netdevs with a port p-NAME each; our ends of them."""
-    ends = []
-    for name in names:
-        path = session.daemon.path(name + ".sock")
-        session.cmd("netdev_add", type="socket", id=name, listen=path)
-        session.cmd("netdev_add", type="hubport", id="p-" + name, hubid=hub,
-                    netdev=name)
-        ends.append(Stream.connect(path))
-        session.event("NETDEV_STREAM_CONNECTED", netdev_id=name)
-    return ends
 
 
 def other(session, name):
@@ -56,7 +43,7 @@ def everything_arrives(source, target, between):
 
 
 def test_two_alone_are_connected_and_counted(qmp):
-    a, b = plug(qmp, "a", "b")
+    a, b = plug(qmp, 0, "a", "b")
     relay(a, b, 100)
     crossed(qmp)
     relay(a, b, 1000)
@@ -74,7 +61,7 @@ def test_two_alone_are_connected_and_counted(qmp):
 
 def test_a_link_that_is_down_is_down(qmp):
     """From the answer on, also when frames went past the lane before."""
-    a, b = plug(qmp, "a", "b")
+    a, b = plug(qmp, 0, "a", "b")
     for name in ("a", "b", "p-a"):
         crossed(qmp)
         qmp.cmd("set_link", name=name, up=False)
@@ -87,10 +74,10 @@ def test_a_link_that_is_down_is_down(qmp):
 
 
 def test_a_third_one_hears_all_from_the_answer_on(qmp):
-    a, b = plug(qmp, "a", "b")
+    a, b = plug(qmp, 0, "a", "b")
     for turn in range(3):
         crossed(qmp)
-        (c,) = plug(qmp, f"c{turn}")
+        (c,) = plug(qmp, 0, f"c{turn}")
         a.send(frame(turn))
         b.send(frame(turn + 10))
         assert sorted(c.numbers(2)) == [turn, turn + 10]
@@ -102,7 +89,7 @@ def test_a_third_one_hears_all_from_the_answer_on(qmp):
 
 def test_nothing_is_lost_when_it_comes_and_goes(qmp):
     """A third port, with nobody behind it, ends it again and again."""
-    a, b = plug(qmp, "a", "b")
+    a, b = plug(qmp, 0, "a", "b")
     state, changes = {"third": False}, []
 
     def change(heard):
@@ -128,7 +115,7 @@ def test_nothing_is_lost_when_it_comes_and_goes(qmp):
 
 
 def test_the_lane_does_not_matter_to_it(qmp):
-    a, b = plug(qmp, "a", "b")
+    a, b = plug(qmp, 0, "a", "b")
     crossed(qmp)
     kills = []
 
@@ -144,7 +131,7 @@ def test_the_lane_does_not_matter_to_it(qmp):
 
 def test_frames_of_the_dead_are_counted(qmp):
     """What lies unread in a process that dies is told, by the one that lives."""
-    a, b = plug(qmp, "a", "b")
+    a, b = plug(qmp, 0, "a", "b")
     crossed(qmp)
     relay(a, b, 100)
     os.kill(pid(qmp, "b"), signal.SIGSTOP)
@@ -160,7 +147,7 @@ def test_frames_of_the_dead_are_counted(qmp):
 
 def test_one_that_hangs_delays_no_command(qmp):
     """It is not waited for, and does not live on without an answer."""
-    a, b = plug(qmp, "a", "b")
+    a, b = plug(qmp, 0, "a", "b")
     crossed(qmp)
     os.kill(pid(qmp, "b"), signal.SIGSTOP)
     begin = time.monotonic()
@@ -175,7 +162,7 @@ def test_one_that_hangs_delays_no_command(qmp):
 
 @pytest.mark.parametrize("dies", ("a", "b"))
 def test_who_dies_comes_back_to_it(qmp, dies):
-    a, b = plug(qmp, "a", "b")
+    a, b = plug(qmp, 0, "a", "b")
     for turn in range(3):
         crossed(qmp)
         os.kill(pid(qmp, dies), signal.SIGKILL)
@@ -188,12 +175,12 @@ def test_who_dies_comes_back_to_it(qmp, dies):
 
 
 def test_deletion_goes_on_with_the_other(qmp):
-    a, _ = plug(qmp, "a", "b")
+    a, _ = plug(qmp, 0, "a", "b")
     for turn in range(3):
         crossed(qmp)
         qmp.cmd("netdev_del", id="b")
         qmp.cmd("netdev_del", id="p-b")
-        (b,) = plug(qmp, "b")
+        (b,) = plug(qmp, 0, "b")
         relay(a, b, 100, first=1000 * turn)
 
 
@@ -201,7 +188,7 @@ def test_the_switch(bulkhead):
     daemon = bulkhead("-nodefaults", "--crossover=off")
     session = daemon.qmp()
     session.daemon = daemon
-    a, b = plug(session, "a", "b")
+    a, b = plug(session, 0, "a", "b")
     for turn in range(5):
         relay(a, b, 1000, first=10000 * turn)
         assert a.silent(0.1)

@@ -8,7 +8,7 @@ import pytest
 
 from kit.daemon import alive
 from kit.deadline import until
-from kit.wire import Listener, Stream, frame, relay
+from kit.wire import Listener, Stream, frame, plug, relay
 
 
 def process(session, name):
@@ -18,19 +18,6 @@ def process(session, name):
 
 def lane_of(session, hub):
     return [h for h in session.cmd("query-hubs") if h["hubid"] == hub][0]["lane"]
-
-
-def pair(session, hub, *names):
-    """Netdevs on one hub; our ends of them."""
-    ends = []
-    for name in names:
-        path = session.daemon.path(name + ".sock")
-        session.cmd("netdev_add", type="socket", id=name, listen=path)
-        session.cmd("netdev_add", type="hubport", id="p-" + name, hubid=hub,
-                    netdev=name)
-        ends.append(Stream.connect(path))
-        session.event("NETDEV_STREAM_CONNECTED", netdev_id=name)
-    return ends
 
 
 def kill_and_wait(session, name, signo=signal.SIGKILL):
@@ -87,7 +74,7 @@ class Traffic:
 
 
 def test_backend_death_is_reported_and_mended(qmp):
-    a, b = pair(qmp, 0, "a", "b")
+    a, b = plug(qmp, 0, "a", "b")
     kill_and_wait(qmp, "a")
     assert a.closed()
     # the listening socket was kept: the same path answers
@@ -101,8 +88,8 @@ def test_backend_death_is_reported_and_mended(qmp):
 
 
 def test_others_lose_nothing_when_a_backend_dies(qmp):
-    a, b, c = pair(qmp, 0, "a", "b", "c")
-    other = pair(qmp, 1, "x", "y")
+    a, b, c = plug(qmp, 0, "a", "b", "c")
+    other = plug(qmp, 1, "x", "y")
     here, there = Traffic(a, b), Traffic(*other)
     for _ in range(3):
         until(lambda start=here.sent: here.sent > start + 1000, 10)
@@ -124,8 +111,8 @@ def lanes(bulkhead):
 def test_lane_death_loses_nothing(lanes):
     """The new lane continues at the published positions; it may repeat the
     last batch."""
-    a, b = pair(lanes, 0, "a", "b")
-    other = pair(lanes, 1, "x", "y")
+    a, b = plug(lanes, 0, "a", "b")
+    other = plug(lanes, 1, "x", "y")
     there = Traffic(*other)
     count, kills = 60000, []
 
@@ -140,7 +127,7 @@ def test_lane_death_loses_nothing(lanes):
 
 
 def test_a_lane_is_mended_when_idle_too(lanes):
-    a, b = pair(lanes, 0, "a", "b")
+    a, b = plug(lanes, 0, "a", "b")
     for turn in range(5):
         kill_and_wait(lanes, lane_of(lanes, 0))
         a.send(frame(turn))
@@ -153,7 +140,7 @@ def test_reconnecting_backend_comes_back_by_itself(qmp, closing):
     far = closing(Listener(path))
     qmp.cmd("netdev_add", type="socket", id="s", connect=path)
     qmp.cmd("netdev_add", type="hubport", id="p-s", hubid=0, netdev="s")
-    (post,) = pair(qmp, 0, "post")
+    (post,) = plug(qmp, 0, "post")
     end = far.accept()
     kill_and_wait(qmp, "s")
     end.close()
@@ -165,7 +152,7 @@ def test_reconnecting_backend_comes_back_by_itself(qmp, closing):
 
 def test_dump_does_not_lose_its_file(qmp):
     """The next process goes on in the same capture."""
-    (a,) = pair(qmp, 0, "a")
+    (a,) = plug(qmp, 0, "a")
     path = qmp.daemon.path("d.pcap")
     qmp.cmd("netdev_add", type="dump", id="d", file=path)
     qmp.cmd("netdev_add", type="hubport", id="p-d", hubid=0, netdev="d")
@@ -179,13 +166,13 @@ def test_dump_does_not_lose_its_file(qmp):
 def test_death_by_abort(qmp):
     """As a failed assertion dies. (As first process of its pid namespace it
     does not hear the usual signals from outside.)"""
-    pair(qmp, 0, "a")
+    plug(qmp, 0, "a")
     kill_and_wait(qmp, "a", signal.SIGABRT)
 
 
 def test_a_stopped_process_is_found_and_replaced(qmp):
     """It hangs: suspicion, ping, deadline, SIGABRT, SIGKILL."""
-    a, b, c = pair(qmp, 0, "a", "b", "c")
+    a, b, c = plug(qmp, 0, "a", "b", "c")
     os.kill(process(qmp, "c")["pid"], signal.SIGSTOP)
     heard = Traffic(a, b)
     qmp.event("BACKEND_EXITED", id="c", seconds=30)
@@ -197,7 +184,7 @@ def test_a_stopped_process_is_found_and_replaced(qmp):
 @pytest.mark.seconds(120)
 def test_quarantine_and_resume(qmp):
     """Ten quick deaths in a row, then no more until an operator says so."""
-    pair(qmp, 0, "a")
+    plug(qmp, 0, "a")
     deaths = 0
     while True:
         os.kill(process(qmp, "a")["pid"], signal.SIGKILL)
@@ -215,7 +202,7 @@ def test_quarantine_and_resume(qmp):
 
 
 def test_resume_of_what_is_well_is_refused(qmp):
-    pair(qmp, 0, "a")
+    plug(qmp, 0, "a")
     assert "a" in qmp.refused("backend-resume", id="a").desc
     assert qmp.refused("backend-resume", id="zz").cls == "DeviceNotFound"
 
@@ -254,7 +241,7 @@ def test_death_in_the_middle_of_commands(qmp):
 
 def test_conservation(qmp):
     """Every frame received is delivered or counted with a reason."""
-    a, b, c = pair(qmp, 0, "a", "b", "c")
+    a, b, c = plug(qmp, 0, "a", "b", "c")
     count = 30000
     assert relay(a, b, count, 300) == list(range(count))
     qmp.cmd("set_link", name="b", up=False)
