@@ -72,6 +72,7 @@
  * project's notes on performance (byte ring, 8-byte heads, event index).
  */
 #include "proto/ring.h"
+#include "proto/arena.h"
 
 #include "proto/log.h"
 
@@ -88,6 +89,7 @@ _Static_assert(offsetof(struct ring_page, cons) == 256, "own lines");
 _Static_assert(offsetof(struct ring_page, space_event) == 384, "own lines");
 _Static_assert(offsetof(struct ring_page, counter) == 512, "own lines");
 _Static_assert(sizeof(struct ring_page) <= RING_PAGE_BYTES, "one page");
+_Static_assert(RING_REF_BYTES == sizeof(uint64_t), "one word");
 _Static_assert(RING_META_BYTES == sizeof(struct frame_meta), "one word");
 _Static_assert(RING_BYTES_MIN >= 2 * (FRAME_BYTES_MAX + 2 * RING_HEAD_BYTES +
 					 RING_META_BYTES),
@@ -210,6 +212,9 @@ ring_want_space(struct ring_tx *r)
 	return r->size - (r->pos - r->cons) >= want;
 }
 
+/* For who only counts: leads nowhere. */
+static const struct ring_arenas any_arena;
+
 uint64_t
 ring_tx_unread(struct ring_tx *r, uint64_t *bytes)
 {
@@ -221,6 +226,7 @@ ring_tx_unread(struct ring_tx *r, uint64_t *bytes)
 	(void)ring_tx_refresh(r);
 	/* We read what we wrote: the roles of the pages are swapped. */
 	walk = (struct ring_rx){
+	    .arenas = &any_arena,
 	    .peer = r->own,
 	    .data = r->data,
 	    .size = r->size,
@@ -268,16 +274,43 @@ meta_at(const uint8_t *at, uint32_t len, struct frame_meta *m)
 	return word != 0 && frame_meta_valid(m, len) ? 0 : -EPROTO;
 }
 
+/* The frame that a reference leads to. 0 or -EPROTO. */
+static int
+refer(const struct ring_arenas *arenas, const uint8_t *at, struct frame *out)
+{
+	uint64_t word = __atomic_load_n(
+	    (const uint64_t *)(const void *)at, __ATOMIC_RELAXED);
+	uint64_t from = word & UINT32_MAX;
+	unsigned i;
+
+	out->data = NULL;
+	if (arenas == &any_arena)
+		return 0;
+	for (i = 0; arenas != NULL && i < RING_ARENAS; i++) {
+		const struct ring_arena *a = &arenas->view[i];
+
+		if (a->base == NULL || a->serial != word >> 32)
+			continue;
+		/* The length word before it, too. */
+		if (from < ARENA_WORD_BYTES || from > a->bytes ||
+		    out->len > a->bytes - from)
+			return -EPROTO;
+		out->data = a->base + from;
+		return 0;
+	}
+	return -EPROTO;
+}
+
 /*
  * ring_rx_odd_ - ring_peek where the head at *pos has flags. Returns 1, *out
  * and in *pos the end of the record, or -EPROTO.
  */
 int
-ring_rx_odd_(const uint8_t *data, uint64_t size, uint64_t prod, uint64_t head,
-    uint64_t *pos, struct frame *out)
+ring_rx_odd_(const struct ring_odd_ *r, uint64_t *pos, struct frame *out)
 {
-	uint64_t off = *pos & (size - 1), tail = size - off, need, end;
-	uint64_t left = prod - *pos, before = RING_HEAD_BYTES;
+	uint64_t off = *pos & (r->size - 1), tail = r->size - off, need;
+	uint64_t left = r->prod - *pos, head = r->head, flags;
+	const uint8_t *at;
 
 	/* A pad goes exactly to the end, and has a frame behind it. */
 	if (head ==
@@ -286,29 +319,34 @@ ring_rx_odd_(const uint8_t *data, uint64_t size, uint64_t prod, uint64_t head,
 			return -EPROTO;
 		*pos += tail;
 		left -= tail;
-		tail = size;
+		tail = r->size;
 		off = 0;
 		head = __atomic_load_n(
-		    (const uint64_t *)(const void *)data, __ATOMIC_RELAXED);
+		    (const uint64_t *)(const void *)r->data, __ATOMIC_RELAXED);
 	}
-	if (head > UINT32_MAX) {
-		head ^= RING_HEAD_META_;
-		before += RING_META_BYTES;
-	}
+	flags = head & ~(uint64_t)UINT32_MAX;
+	head &= UINT32_MAX;
 	if (head < FRAME_BYTES_MIN || head > FRAME_BYTES_MAX)
 		return -EPROTO;
-	need = ring_record_bytes((uint32_t)head) + before - RING_HEAD_BYTES;
-	end = left < tail ? left : tail;
-	if (need > end)
+	at = r->data + off + RING_HEAD_BYTES;
+	*out = (struct frame){.data = at, .len = (uint32_t)head};
+	if (flags == RING_HEAD_REF_)
+		need = RING_HEAD_BYTES + RING_REF_BYTES;
+	else if (flags == RING_HEAD_META_)
+		need = ring_record_bytes(out->len) + RING_META_BYTES;
+	else if (flags == 0)
+		need = ring_record_bytes(out->len);
+	else
 		return -EPROTO;
-	*out =
-	    (struct frame){.data = data + off + before, .len = (uint32_t)head};
+	if (need > (left < tail ? left : tail))
+		return -EPROTO;
 	*pos += need;
-	if (before == RING_HEAD_BYTES)
+	if (flags == RING_HEAD_REF_)
+		return refer(r->arenas, at, out) < 0 ? -EPROTO : 1;
+	if (flags == 0)
 		return 1;
-	return meta_at(data + off + RING_HEAD_BYTES, out->len, &out->meta) < 0
-		   ? -EPROTO
-		   : 1;
+	out->data += RING_META_BYTES;
+	return meta_at(at, out->len, &out->meta) < 0 ? -EPROTO : 1;
 }
 
 bool

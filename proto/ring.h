@@ -8,8 +8,9 @@
  * Page 0 of each holds words (struct ring_page), the data follows.
  *
  * A record is an 8-byte header, 8 bytes of metadata if the frame has some, then
- * the frame, padded to 8; positions are free-running byte counts. Publishing is
- * per batch; a doorbell is due only when the other side armed its event word.
+ * the frame, padded to 8; or a header and a reference to a frame in an arena
+ * (arena.h). Positions are free-running byte counts. Publishing is per batch; a
+ * doorbell is due only when the other side armed its event word.
  * The rules a consumer follows are at the head of ring.c.
  */
 #ifndef PROTO_RING_H
@@ -72,15 +73,21 @@ struct ring_page {
 
 /*
  * A record's header, one aligned load or store: bytes of the frame in the low
- * 32 bits, flags in the next 16, bytes of metadata in the upper 16: 0, or with
- * RING_FLAG_META those of a struct frame_meta, which follows and is not zero.
+ * 32 bits, flags in the next 16, in the upper 16 bytes of what follows beside
+ * the frame: 0, or with RING_FLAG_META those of a struct frame_meta, which is
+ * not zero, or with RING_FLAG_ARENA those of a reference: where the frame
+ * begins in its arena in the low 32 bits, the arena's serial in the upper ones.
  */
 #define RING_HEAD_BYTES 8u
 #define RING_FLAG_PAD   1u /* nothing up to the end of the area */
 #define RING_FLAG_META  2u /* metadata between header and frame */
+#define RING_FLAG_ARENA 4u /* a reference instead of the frame */
 #define RING_META_BYTES 8u
 #define RING_HEAD_META_                                                        \
 	((uint64_t)RING_FLAG_META << 32 | (uint64_t)RING_META_BYTES << 48)
+#define RING_REF_BYTES 8u
+#define RING_HEAD_REF_                                                         \
+	((uint64_t)RING_FLAG_ARENA << 32 | (uint64_t)RING_REF_BYTES << 48)
 
 /*
  * How far ahead a consumer fetches: a head is needed to find the next one, so
@@ -135,16 +142,31 @@ struct ring_tx {
 	uint32_t batch;  /* records since the last publish */
 };
 
+/* Where references of one serial lead to. */
+struct ring_arena {
+	const uint8_t *base; /* borrowed mapping, read-only; NULL: none */
+	uint64_t bytes;
+	uint32_t serial; /* never 0 in a reference */
+};
+
+/* The arenas that a consumer knows: the present one, and the one before it,
+ * of which there may be references that were not read yet. */
+#define RING_ARENAS 2u
+struct ring_arenas {
+	struct ring_arena view[RING_ARENAS];
+};
+
 /* Consumer's half. */
 struct ring_rx {
-	struct ring_page *own;        /* borrowed mapping, writable */
-	const struct ring_page *peer; /* borrowed mapping, read-only */
-	const uint8_t *data;          /* peer's data area */
-	uint64_t size;                /* data bytes, power of two */
-	uint64_t pos;                 /* next byte to read */
-	uint64_t released;            /* last value stored to own->cons */
-	uint64_t prod;                /* last checked value of peer->prod */
-	uint64_t next;                /* behind the record last peeked at */
+	struct ring_page *own;            /* borrowed mapping, writable */
+	const struct ring_page *peer;     /* borrowed mapping, read-only */
+	const uint8_t *data;              /* peer's data area */
+	uint64_t size;                    /* data bytes, power of two */
+	uint64_t pos;                     /* next byte to read */
+	uint64_t released;                /* last value stored to own->cons */
+	uint64_t prod;                    /* last checked value of peer->prod */
+	uint64_t next;                    /* behind the record last peeked at */
+	const struct ring_arenas *arenas; /* borrowed; NULL: no references */
 };
 
 /*
@@ -169,8 +191,12 @@ int ring_tx_look_(const struct ring_page *peer, uint64_t last_cons,
     uint64_t published, uint64_t *cons);
 int ring_rx_look_(const struct ring_page *peer, uint64_t released,
     uint64_t last_prod, uint64_t size, uint64_t *prod);
-int ring_rx_odd_(const uint8_t *data, uint64_t size, uint64_t prod,
-    uint64_t head, uint64_t *pos, struct frame *out);
+struct ring_odd_ {
+	const uint8_t *data;
+	uint64_t size, prod, head;
+	const struct ring_arenas *arenas;
+};
+int ring_rx_odd_(const struct ring_odd_ *r, uint64_t *pos, struct frame *out);
 
 /* Bytes of a record with a frame of `len` bytes and no metadata. */
 static inline uint64_t
@@ -466,11 +492,13 @@ ring_peek(struct ring_rx *r, struct frame *out)
 	head = __atomic_load_n(
 	    (const uint64_t *)(const void *)(r->data + off), __ATOMIC_RELAXED);
 	if (__builtin_expect(head > UINT32_MAX, 0)) {
-		/* A pad, metadata, or both: by values, see above. */
+		/* A pad, metadata or a reference: by values, see above. */
+		const struct ring_odd_ at = {
+		    r->data, r->size, r->prod, head, r->arenas};
 		uint64_t next = pos;
 		struct frame odd;
 
-		rc = ring_rx_odd_(r->data, r->size, r->prod, head, &next, &odd);
+		rc = ring_rx_odd_(&at, &next, &odd);
 		if (rc > 0) {
 			*out = odd;
 			r->next = next;

@@ -120,6 +120,22 @@ ring_copy(struct ring_tx *r, const struct frame *f, unsigned count)
 }
 
 int
+ring_refer(struct ring_tx *r, uint32_t len, uint64_t ref)
+{
+	uint8_t *room;
+	int rc = ring_reserve_(r, RING_REF_BYTES, RING_HEAD_BYTES, &room);
+
+	if (rc <= 0)
+		return rc;
+	ring_tx_pad_(r);
+	ring_tx_head_(r, len | RING_HEAD_REF_);
+	memcpy(room, &ref, sizeof ref);
+	r->pos += RING_HEAD_BYTES + RING_REF_BYTES;
+	r->batch++;
+	return 1;
+}
+
+int
 ring_rewind(struct ring_tx *r, uint64_t bytes)
 {
 	uint64_t off = r->pos & (r->size - 1), tail = r->size - off;

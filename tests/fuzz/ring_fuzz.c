@@ -5,12 +5,14 @@
  * the peer's page and data. Whatever it says, frames and rooms stay inside
  * the memories, and our positions inside what a ring can hold.
  */
+#include "proto/arena.h"
 #include "proto/ring.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define SIZE RING_BYTES_MIN
+#define SIZE        RING_BYTES_MIN
+#define ARENA_BYTES 70000u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,6 +25,8 @@ static struct {
 	uint8_t *room; /* of the open reservation */
 	uint32_t reserved;
 	bool with_meta;
+	uint8_t *arena;
+	struct ring_arenas arenas; /* the same memory twice */
 	uint64_t sum; /* of all bytes read, so that reading is not left out */
 } fz;
 
@@ -82,12 +86,17 @@ forge(struct script *s)
 		head = take(s, 3);
 	else if ((how & 8) != 0)
 		head = take(s, 3) | RING_HEAD_META_;
+	else if ((how & 16) != 0)
+		head = take(s, 3) | RING_HEAD_REF_;
 	else
 		head = take(s, 8);
 	memcpy(fz.p + RING_PAGE_BYTES + at, &head, sizeof head);
-	if ((how & 8) == 0)
+	if ((how & 24) == 0)
 		return;
-	head = take(s, 8);
+	if ((how & 8) != 0)
+		head = take(s, 8);
+	else
+		head = take(s, 3) | (take(s, 1) & 3) << 32;
 	at = (at + sizeof head) & (SIZE - 1);
 	memcpy(fz.p + RING_PAGE_BYTES + at, &head, sizeof head);
 }
@@ -99,8 +108,10 @@ see_frame(const struct frame *f)
 	uint32_t i;
 
 	demand(f->len >= FRAME_BYTES_MIN && f->len <= FRAME_BYTES_MAX);
-	demand(f->data >= area + RING_HEAD_BYTES);
-	demand(f->data + f->len <= area + SIZE);
+	demand((f->data >= area + RING_HEAD_BYTES &&
+		   f->data + f->len <= area + SIZE) ||
+	       (f->data >= fz.arena + ARENA_WORD_BYTES &&
+		   f->data + f->len <= fz.arena + ARENA_BYTES));
 	demand(frame_meta_valid(&f->meta, f->len));
 	for (i = 0; i < f->len; i += 61)
 		fz.sum += f->data[i];
@@ -228,8 +239,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		/* Exactly as long as they are: sanitizers see overruns. */
 		fz.p = malloc(port_bytes(SIZE));
 		fz.l = malloc(port_bytes(SIZE));
-		if (fz.p == NULL || fz.l == NULL)
+		fz.arena = calloc(1, ARENA_BYTES);
+		if (fz.p == NULL || fz.l == NULL || fz.arena == NULL)
 			return 0;
+		for (uint32_t i = 0; i < RING_ARENAS; i++)
+			fz.arenas.view[i] =
+			    (struct ring_arena){fz.arena, ARENA_BYTES, i + 1};
 		memset(fz.p, 0, port_bytes(SIZE));
 		fz.p_page = (struct ring_page *)(void *)fz.p;
 		fz.l_page = (struct ring_page *)(void *)fz.l;
@@ -242,6 +257,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fz.reserved = 0;
 	ring_tx_attach(&fz.tx, fz.l, fz.p, SIZE);
 	ring_rx_attach(&fz.rx, fz.l, fz.p, SIZE);
+	if ((at & 8) != 0)
+		fz.rx.arenas = &fz.arenas;
 	while (s.at < s.end)
 		step(&s);
 	return 0;
