@@ -98,6 +98,21 @@ void backend_takes(struct backend *be, unsigned offloads);
  */
 void backend_takes_long(struct backend *be);
 
+/*
+ * backend_arena_run - what the frames from f on have in common. `run` is of
+ * those that stand one behind the other in an arena, each behind a length word
+ * (proto/arena.h), and may be sent from its file as they are: the bytes never
+ * change. Else run->fd is -1, for frames that are in no arena.
+ * Returns how many frames: at least 1; count > 0.
+ */
+struct arena_run {
+	int fd;      /* borrowed, for reading; -1: none */
+	uint64_t at; /* of the first length word */
+	uint64_t bytes;
+};
+size_t backend_arena_run(const struct backend *be, const struct frame *f,
+    size_t count, struct arena_run *run);
+
 /* `frames` may be called again: the outside takes more. */
 void backend_more(struct backend *be);
 

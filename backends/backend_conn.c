@@ -30,9 +30,9 @@
 /* --- the connection comes and goes ---------------------------------------- */
 
 static void
-peer_found(struct conn *c, int fd, const char *peer)
+peer_found(struct conn *c, int fd, enum stream_origin origin, const char *peer)
 {
-	if (stream_start(&c->stream, fd) < 0) {
+	if (stream_start(&c->stream, fd, origin) < 0) {
 		backend_notice(c->be, "peer", "no memory for the connection");
 		return;
 	}
@@ -94,6 +94,13 @@ peer_lost(void *owner, const char *why)
 	}
 }
 
+/* Of a socket that we or the launcher made. */
+static enum stream_origin
+origin_of(const struct addr *peer)
+{
+	return peer->sa.sa_family == AF_UNIX ? STREAM_UNIX : STREAM_INET;
+}
+
 /* --- listen ----------------------------------------------------------------
  */
 
@@ -130,7 +137,7 @@ accept_ready(void *self, unsigned events)
 	watch_set(c->accept_watch, 0);
 	name_peer(c, &from, text);
 	c->told(c->owner, text);
-	peer_found(c, fd, text);
+	peer_found(c, fd, origin_of(&from), text);
 }
 
 /* What accepted sockets inherit on Linux; no such call is left for later. */
@@ -187,7 +194,7 @@ connect_done(void *self, unsigned events)
 	watch_free(ptr_take(c->connect_watch));
 	name_peer(c, &peer, text);
 	c->told(c->owner, text);
-	peer_found(c, fd_take(&c->connecting), text);
+	peer_found(c, fd_take(&c->connecting), origin_of(&peer), text);
 }
 
 void
@@ -272,7 +279,7 @@ conn_start(struct conn *c, struct err *err)
 	} else if (c->connects) {
 		conn_connection(c, fd_take(&c->given), "not connected");
 	} else {
-		peer_found(c, fd_take(&c->given), c->name);
+		peer_found(c, fd_take(&c->given), STREAM_GIVEN, c->name);
 	}
 	return 0;
 }

@@ -78,6 +78,7 @@ backend_rings_open(
 	if (rc < 0)
 		return err_set(
 		    err, rc, "cannot map the rings: %s", strerror(-rc));
+	be->lane.rx.arenas = &be->arenas;
 	be->offload = offload_new();
 	be->again = again_new(be->loop, again_ready, be);
 	be->stall = timer_new(be->loop, stall_expired, be);
@@ -90,6 +91,7 @@ void
 backend_rings_close(struct backend *be)
 {
 	backend_cross_close(be);
+	backend_arena_close(be);
 	again_free(ptr_take(be->again));
 	timer_free(ptr_take(be->stall));
 	offload_free(ptr_take(be->offload));
@@ -486,6 +488,8 @@ rest(struct backend *be)
 	bool more = false;
 	int rc;
 
+	if (be->arena.closing)
+		backend_arena_tidy(be);
 	if (pace_may_spin(spin_ns, &be->looked_ns, be->frames_ns, be->gap_ns)) {
 		again_set(be->again, true);
 		(void)sched_yield();

@@ -86,6 +86,15 @@ struct crossing {
 	uint64_t bell_prod, bell_cons; /* the other's, at the last bell */
 };
 
+/* An arena that frames for outside may be in; its mapping is in the view of
+ * the same index of `arenas`. */
+struct arena_view {
+	bool open;
+	int fd; /* owned: for sending without reading */
+	bool closing;
+	uint64_t end; /* of lane.rx: behind it no reference leads there */
+};
+
 struct backend {
 	const struct backend_type *type; /* borrowed, constant */
 	void *self;                      /* the type's state, owned */
@@ -106,6 +115,11 @@ struct backend {
 	/* rings */
 	struct rail lane;
 	struct crossing cross;
+	struct ring_arenas arenas; /* owned mappings */
+	struct {
+		struct arena_view view[RING_ARENAS];
+		bool closing; /* one of them is */
+	} arena;
 	struct rail *out;    /* where frames from outside go: one of the two */
 	struct rail *in;     /* where the batch is from: the same */
 	bool moved;          /* out is another, or the end may be near: look */
@@ -228,5 +242,11 @@ void backend_cross_stalled(struct backend *be);
 bool backend_cross_counts(const struct backend *be, struct cross_counts *out);
 
 void backend_cross_close(struct backend *be);
+
+/* --- backend_arena.c ------------------------------------------------------ */
+
+/* backend_arena_tidy - let go of those that are closing and read to the end. */
+void backend_arena_tidy(struct backend *be);
+void backend_arena_close(struct backend *be);
 
 #endif

@@ -14,7 +14,9 @@
  * in the ring, which is how the lane sees that we are slow. A frame that was
  * half sent when the peer went is lost and counted; a new peer starts with a
  * whole frame. Every call says MSG_DONTWAIT: O_NONBLOCK belongs to the file,
- * which others may share.
+ * which others may share. A run of frames in an arena goes from there without
+ * being copied or looked at; sendfile(2) cannot say MSG_DONTWAIT, so only to a
+ * socket that is nobody else's.
  */
 #include "backends/backend_stream.h"
 
@@ -25,10 +27,22 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 /* Reads in one turn of the loop. */
 #define TURN_READS 4u
+
+/* A shorter run of an arena is copied: less than what the call costs. */
+#define FILE_BYTES_LEAST 4096u
+
+/*
+ * Asked of a unix socket for what it has not given to its reader: what comes
+ * in one burst then fits, and nobody wakes us in the middle of it. The usual
+ * net.core.wmem_max allows four fifths. Observed, hub of 16, 1514 bytes, 256 of
+ * them under way: 7 % more frames than with the kernel's own.
+ */
+#define SEND_BYTES (256 << 10)
 
 static void
 end_connection(struct stream *s, const char *why)
@@ -160,6 +174,33 @@ send_parts(struct stream *s)
 	return sys_result(sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
+/*
+ * Send some of the first frames. Returns the bytes or -errno; *covered = frames
+ * that they are of.
+ */
+static ssize_t
+send_some(
+    struct stream *s, const struct frame *f, size_t count, size_t *covered)
+{
+	struct arena_run run;
+	off_t at;
+
+	*covered = backend_arena_run(s->be, f, count, &run);
+	if (s->files && run.fd >= 0 && run.bytes >= FILE_BYTES_LEAST) {
+		ssize_t sent;
+
+		at = (off_t)(run.at + s->out.sent);
+		sent = sys_result(
+		    sendfile(s->fd, run.fd, &at, run.bytes - s->out.sent));
+		if (sent != 0 && sent != -EINVAL)
+			return sent;
+		/* A kernel that cannot. (SIGPIPE is ignored by all.) */
+		s->files = false;
+	}
+	*covered = framing_out_gather(&s->out, f, *covered);
+	return send_parts(s);
+}
+
 static void
 count_out(struct stream *s, const struct frame *f, size_t count)
 {
@@ -187,8 +228,7 @@ stream_frames(struct stream *s, const struct frame *f, size_t count)
 		}
 		if (s->fd < 0)
 			break;
-		now = framing_out_gather(&s->out, f + done, count - done);
-		sent = send_parts(s);
+		sent = send_some(s, f + done, count - done, &now);
 		if (sent == -EAGAIN) {
 			s->blocked = true;
 			watch_wanted(s);
@@ -245,10 +285,16 @@ stream_close(struct stream *s)
 }
 
 int
-stream_start(struct stream *s, int fd)
+stream_start(struct stream *s, int fd, enum stream_origin origin)
 {
+	static const int bytes = SEND_BYTES;
+
 	BUG_ON(s->fd >= 0);
 	s->fd = fd;
+	s->files = origin != STREAM_GIVEN;
+	if (origin == STREAM_UNIX)
+		(void)setsockopt(
+		    fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 	framing_in_reset(&s->in, s->buf);
 	s->held = s->blocked = false;
 	s->out.sent = 0;

@@ -24,6 +24,7 @@ struct stream {
 	uint8_t *buf; /* owned, FRAMING_IN_BYTES */
 	bool held;    /* the ring to the lane is full */
 	bool blocked; /* the socket takes no more */
+	bool files;   /* it never waits: may be sent to from files */
 	bool torn;    /* the first frame to come was half sent to a lost peer */
 	struct framing_in in;
 	struct framing_out out;
@@ -36,8 +37,15 @@ int stream_open(struct stream *s, struct backend *be,
 /* stream_close - disconnect and free; lost() is not called. */
 void stream_close(struct stream *s);
 
+/* What is known of a connected socket. */
+enum stream_origin {
+	STREAM_GIVEN, /* others may have it, too */
+	STREAM_INET,  /* only ours, and O_NONBLOCK */
+	STREAM_UNIX,  /* the same; AF_UNIX */
+};
+
 /* stream_start - take over a connected socket. 0 or -ENOMEM (fd closed). */
-int stream_start(struct stream *s, int fd);
+int stream_start(struct stream *s, int fd, enum stream_origin origin);
 
 /* stream_stop - disconnect; lost() is not called. */
 void stream_stop(struct stream *s);

@@ -270,6 +270,10 @@ sock_close(void *self)
 }
 
 static const struct sysrule sock_rules[] = {
+    SYS(sendfile, "frames from an arena"),
+    SYS_IF(setsockopt, "how much a peer may be behind",
+	{1, ARG_EQ, 0xffffffff, SOL_SOCKET},
+	{2, ARG_EQ, 0xffffffff, SO_SNDBUF}),
     SYS(recvmmsg, "datagrams in"),
     SYS(sendmmsg, "datagrams out"),
     SYS(accept4, "listen: the next peer"),

@@ -198,6 +198,10 @@ stream_netdev_close(void *self)
 }
 
 static const struct sysrule stream_rules[] = {
+    SYS(sendfile, "frames from an arena"),
+    SYS_IF(setsockopt, "how much a peer may be behind",
+	{1, ARG_EQ, 0xffffffff, SOL_SOCKET},
+	{2, ARG_EQ, 0xffffffff, SO_SNDBUF}),
     SYS(accept4, "server: the next peer"),
     SYS_IF(getsockopt, "did the connection succeed?",
 	{1, ARG_EQ, 0xffffffff, SOL_SOCKET}, {2, ARG_EQ, 0xffffffff, SO_ERROR}),

@@ -317,12 +317,13 @@ take_name(struct start *s, const char *arg)
 }
 
 static void
-take_crossover(struct start *s, const char *arg)
+take_switch(
+    struct start *s, const char *arg, void (*turn)(struct core *c, bool on))
 {
 	bool on = strcmp(arg, "on") == 0;
 
 	if (on || strcmp(arg, "off") == 0)
-		core_crossover(s->core, on);
+		turn(s->core, on);
 	else
 		start_fail(s, "\"on\" or \"off\" is expected");
 }
@@ -362,7 +363,10 @@ take_option(struct start *s)
 		s->nodefaults = true;
 		break;
 	case OPTION_CROSSOVER:
-		take_crossover(s, s->option.arg);
+		take_switch(s, s->option.arg, core_crossover);
+		break;
+	case OPTION_ARENA:
+		take_switch(s, s->option.arg, core_arena);
 		break;
 	default:
 		if (s->option.who == OPTION_REFUSED)

@@ -328,6 +328,25 @@ broker_on_cross_trouble(
 }
 
 int
+broker_on_arena_viewed(
+    void *self, uint32_t seq, const struct ctl_arena_viewed *m)
+{
+	struct control *k = self;
+
+	(void)seq;
+	return k->ops->arena_viewed(k->self, m);
+}
+
+int
+broker_on_arena_ended(void *self, uint32_t seq, const struct ctl_arena_ended *m)
+{
+	struct control *k = self;
+
+	(void)seq;
+	return k->ops->arena_ended(k->self, m);
+}
+
+int
 broker_on_detached(void *self, uint32_t seq, const struct ctl_detached *m)
 {
 	struct control *k = self;

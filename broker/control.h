@@ -41,6 +41,8 @@ struct control_ops {
 	int (*uncrossed)(void *self, const struct ctl_uncrossed *m);
 	int (*cross_ended)(void *self, const struct ctl_cross_ended *m);
 	int (*cross_trouble)(void *self, const struct ctl_cross_trouble *m);
+	/* It has the arena of its group, or cannot have it. */
+	int (*arena_viewed)(void *self, const struct ctl_arena_viewed *m);
 	/* What went over that until now, with its counters. */
 	void (*cross_counts)(void *self, const struct cross_counts *c);
 	/* What it says of itself now, with its counters. */
@@ -49,6 +51,7 @@ struct control_ops {
 	int (*detached)(void *self, const struct ctl_detached *m);
 	int (*port_fault)(void *self, const struct ctl_port_fault *m);
 	int (*port_stalled)(void *self, const struct ctl_port_stalled *m);
+	int (*arena_ended)(void *self, const struct ctl_arena_ended *m);
 	/* The channel is dead: 0 = end of file, else a negative fault. */
 	void (*closed)(void *self, int reason);
 	/* No pong within the deadline. */

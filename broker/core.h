@@ -65,6 +65,9 @@ void core_quit(struct core *c, int code, const char *reason);
 /* core_crossover - as --crossover: may two that are alone do without a lane? */
 void core_crossover(struct core *c, bool on);
 
+/* core_arena - as --arena: may large groups have a memory for all of them? */
+void core_arena(struct core *c, bool on);
+
 /* The one core of this process (set by broker_main before anything runs). */
 struct core *core_get(void);
 

@@ -6,6 +6,7 @@
  */
 #include "broker/core_state.h"
 
+#include "broker/arena.h"
 #include "broker/crossover.h"
 #include "broker/launch_client.h"
 #include "proto/addr.h"
@@ -137,6 +138,12 @@ void
 core_crossover(struct core *c, bool on)
 {
 	crossovers_switch(c->islands->crossovers, on);
+}
+
+void
+core_arena(struct core *c, bool on)
+{
+	arenas_switch(c->islands->arenas, on);
 }
 
 void

@@ -8,6 +8,7 @@
  */
 #include "broker/islands.h"
 
+#include "broker/arena.h"
 #include "broker/launch_client.h"
 #include "broker/ports.h"
 #include "gen/schema.h"
@@ -234,6 +235,12 @@ lane_port_stalled(void *self, const struct ctl_port_stalled *m)
 	return 0;
 }
 
+static int
+lane_arena_ended(void *self, const struct ctl_arena_ended *m)
+{
+	return arena_ended(self, m);
+}
+
 static void
 lane_closed(void *self, int reason)
 {
@@ -263,6 +270,7 @@ static const struct control_ops lane_ops = {
     .detached = lane_detached,
     .port_fault = lane_port_fault,
     .port_stalled = lane_port_stalled,
+    .arena_ended = lane_arena_ended,
     .closed = lane_closed,
     .hung = lane_hung,
 };
@@ -456,6 +464,7 @@ bury(struct island *i)
 	}
 	i->before = i->last;
 	i->fault_before = i->fault;
+	arena_lane_gone(i);
 	for (uint32_t n = 0; n < LAUNCH_SLOTS; n++)
 		if (all->ports[n])
 			port_lane_gone(all->ports[n], i);
@@ -511,6 +520,7 @@ void
 island_free(struct island *i)
 {
 	BUG_ON(i->all->spare == i);
+	arena_forget(i);
 	TAILQ_REMOVE(&i->all->list, i, entry);
 	i->all->by_number[i->number] = NULL;
 	drop_control(i);

@@ -11,6 +11,7 @@
  */
 #include "broker/islands.h"
 
+#include "broker/arena.h"
 #include "broker/crossover.h"
 #include "broker/launch_client.h"
 #include "broker/ports.h"
@@ -264,6 +265,7 @@ islands_apply(struct islands *all, const struct plan *plan, struct err *e)
 				port_settle(all->ports[n]);
 	}
 	crossovers_look(all->crossovers);
+	arenas_look(all->arenas);
 	islands_tidy(all);
 	need_spare(all);
 	shares_free(s, plan->islands);
@@ -284,7 +286,8 @@ islands_new(struct loop *l, struct launch_client *launch,
 	all->ops = ops;
 	all->self = self;
 	all->crossovers = crossovers_new(all);
-	if (!all->crossovers)
+	all->arenas = arenas_new(all);
+	if (!all->crossovers || !all->arenas)
 		islands_free(ptr_take(all));
 	return all;
 }
@@ -300,5 +303,6 @@ islands_free(struct islands *all)
 	while ((i = TAILQ_FIRST(&all->list)))
 		island_free(i);
 	crossovers_free(all->crossovers);
+	arenas_free(all->arenas);
 	free(all);
 }

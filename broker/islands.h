@@ -24,6 +24,8 @@
 
 #include <sys/queue.h>
 
+struct arena;
+struct arenas;
 struct crossovers;
 struct island;
 struct islands;
@@ -89,6 +91,8 @@ struct island {
 	size_t sent_count;
 	uint32_t serial;
 	uint32_t synced; /* serial that it has been seen to know (settle.c) */
+	struct arena *arena; /* owned by all->arenas; NULL: none */
+	uint64_t arenas_ns;  /* until then those that it had count (arena.c) */
 };
 
 struct islands {
@@ -100,6 +104,7 @@ struct islands {
 	struct island *spare; /* one of the list, or NULL */
 	bool stopping;
 	struct crossovers *crossovers;          /* owned */
+	struct arenas *arenas;                  /* owned */
 	struct port *ports[LAUNCH_SLOTS];       /* borrowed, by number */
 	struct island *by_number[LAUNCH_SLOTS]; /* as in the list */
 };

@@ -54,6 +54,7 @@ lane_new(const struct lane_ops *ops, void *self)
 	l->alarm_ns = LANE_SLEEP;
 	l->gap_ns = LANE_GAP_NS_MAX;
 	l->footprint_bytes = LANE_FOOTPRINT_BYTES;
+	lane_arena_init(l);
 	TAILQ_INIT(&l->ready);
 	TAILQ_INIT(&l->resting);
 	TAILQ_INIT(&l->held);
@@ -67,6 +68,7 @@ lane_free(struct lane *l)
 
 	if (l == NULL)
 		return;
+	lane_arena_leave(l);
 	for (size_t i = 0; i < l->port_count; i++)
 		if (l->port[i].used)
 			lane_detach(l, l->port[i].id, l->port[i].epoch, false,

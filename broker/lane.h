@@ -14,6 +14,7 @@
 #ifndef BROKER_LANE_H
 #define BROKER_LANE_H
 
+#include "broker/lane_arena.h"
 #include "gen/types.h"
 #include "proto/counter.h"
 #include "proto/ring.h"
@@ -97,6 +98,7 @@ struct port {
 	/* As a receiver. What it wants, borrowed from the lane's `filter`;
 	 * NULL: everything. */
 	const struct rx_filter *filter;
+	struct lane_viewer viewer;
 	bool bell_due;          /* it is in the lane's `due` */
 	bool holding;           /* somebody is held for this port */
 	bool pays;              /* a part of the hold that is being charged */
@@ -159,6 +161,7 @@ struct lane {
 	uint64_t emptied_ns; /* when the last port ran empty; 0 = not */
 	uint64_t gap_ns;     /* average time from there to the next frame */
 	struct lane_batch batch;
+	struct lane_arena arena;
 };
 
 /* lane_new - an empty lane; NULL: out of memory. */

@@ -180,6 +180,40 @@ lane_on_plan(void *self, uint32_t seq, const struct ctl_plan *m)
 	return rc;
 }
 
+int
+lane_on_arena(void *self, uint32_t seq, const struct ctl_arena *m, int *fds)
+{
+	struct lane_process *lp = self;
+
+	(void)seq;
+	if (lane_arena_begin(lp->lane, m->serial, m->bytes, fd_take(&fds[0])) <
+	    0)
+		log_event(LOG_ERROR, "arena.refuse", "serial=%u", m->serial);
+	return 0;
+}
+
+int
+lane_on_arena_viewer(void *self, uint32_t seq, const struct ctl_arena_viewer *m)
+{
+	struct lane_process *lp = self;
+
+	(void)seq;
+	lane_arena_view(lp->lane, m->serial, m->port, m->epoch);
+	return 0;
+}
+
+int
+lane_on_arena_end(void *self, uint32_t seq, const struct ctl_arena_end *m)
+{
+	struct lane_process *lp = self;
+	const struct ctl_arena_ended answer = {.serial = m->serial};
+
+	if (lp->lane->arena.serial == m->serial)
+		lane_arena_leave(lp->lane);
+	(void)ctl_send_arena_ended(lp->chan, seq, &answer);
+	return 0;
+}
+
 /* One message holds so many ports; who has more asks port by port. */
 int
 lane_on_lane_stats_ask(

@@ -46,6 +46,9 @@ lane_filter_set(
 	p->filter = NULL;
 	if (f == NULL || !f->known || f->promisc)
 		return;
+	/* What it does not want it may not see. */
+	if (p->viewer.on)
+		lane_arena_leave(l);
 	place = &l->filter[p - l->port];
 	*place = *f;
 	p->filter = place;

@@ -143,6 +143,25 @@ put(struct port *p, const struct lane_batch *b, size_t n)
 		lane_port_ring_soon(p);
 }
 
+/* The same for a viewer of the arena that the batch is in. */
+static void
+put_shared(struct port *p, const struct lane_batch *b, size_t n)
+{
+	uint64_t shared, bytes;
+	int done = lane_arena_refer(p, b, n, &shared, &bytes);
+
+	if (done < 0) {
+		put_failed(p, n);
+		return;
+	}
+	p->count[LC_RX_FRAMES] += (unsigned)done;
+	p->count[LC_RX_BYTES] += bytes;
+	p->count[LC_RX_SHARED] += shared;
+	p->count[LC_RX_DROP_FULL] += n - (unsigned)done;
+	if (done > 0 && ring_publish(&p->out))
+		lane_port_ring_soon(p);
+}
+
 /* The same for a port that does not want everything. */
 static void
 put_wanted(struct port *p, const struct lane_batch *b, size_t n)
@@ -159,10 +178,12 @@ lane_flood(struct lane *l, struct port *source, bool *held)
 {
 	const struct lane_batch *b = &l->batch;
 	size_t n = b->count;
+	bool shared;
 
 	for (size_t i = 0; i < source->member_count; i++)
 		if (source->member[i] != source)
 			n = ask(source->member[i], b, n);
+	shared = n > 0 && lane_arena_write(l, source, b, n);
 	for (size_t i = 0; i < source->member_count; i++) {
 		struct port *p = source->member[i];
 
@@ -172,6 +193,8 @@ lane_flood(struct lane *l, struct port *source, bool *held)
 			p->count[LC_RX_DROP_DEAD] += n;
 		else if (n > 0 && p->filter != NULL)
 			put_wanted(p, b, n);
+		else if (n > 0 && shared && lane_arena_serves(p))
+			put_shared(p, b, n);
 		else if (n > 0)
 			put(p, b, n);
 	}

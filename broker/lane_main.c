@@ -35,6 +35,9 @@ static const struct sysrule rules[] = {
     SYS_IF(newfstatat, "fstat: has the memory its size?",
 	{3, ARG_EQ, LOW32, AT_EMPTY_PATH}),
     SYS(fstat, "the same, as other libcs call it"),
+    SYS(pwritev, "frames into the arena (lane_arena.c)"),
+    SYS_IF(fallocate, "what nobody reads any more out of it",
+	{1, ARG_EQ, LOW32, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE}),
 };
 
 static const struct syslist list = {

@@ -97,6 +97,8 @@ lane_plan(struct lane *l, uint32_t serial, const struct plan_port *ports,
 		sweep(l);
 		return rc;
 	}
+	/* Who may see everything may be others now. */
+	lane_arena_leave(l);
 	for (size_t i = 0; i < l->port_count; i++) {
 		lane_hold_end(&l->port[i]);
 		l->port[i].planned = false;

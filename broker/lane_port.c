@@ -177,6 +177,9 @@ let_go(struct port *p, bool dead)
 {
 	struct lane *l = p->lane;
 
+	/* It may not have read what is there: that may not change. */
+	if (p->viewer.on)
+		lane_arena_leave(l);
 	lane_hold_end(p);
 	lane_port_state(p, LP_OFF);
 	if (dead)

@@ -73,6 +73,8 @@ answer_type(uint32_t type)
 		return LAUNCH_PORT;
 	case LAUNCH_CROSS:
 		return LAUNCH_CROSSED;
+	case LAUNCH_ARENA:
+		return LAUNCH_ARENA_MADE;
 	case LAUNCH_LATCH:
 		return LAUNCH_LATCHED;
 	default:
@@ -282,6 +284,7 @@ take(struct launch_client *c, struct launch_msg *m, int *fds)
 	case LAUNCH_RELEASED:
 	case LAUNCH_PORT:
 	case LAUNCH_CROSSED:
+	case LAUNCH_ARENA_MADE:
 	case LAUNCH_LATCHED:
 		return take_answer(c, m, fds);
 	case LAUNCH_LISTENER:

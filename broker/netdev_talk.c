@@ -6,6 +6,7 @@
  * value returned here closes its channel, and life_closed() kills it.
  * Specification: schema/control.json.
  */
+#include "broker/arena.h"
 #include "broker/crossover.h"
 #include "broker/launch_client.h"
 #include "broker/names.h"
@@ -323,6 +324,16 @@ life_cross_counts(void *self, const struct cross_counts *c)
 	crossover_told(nd->port, c);
 }
 
+/* --- what it says of its group's arena --- */
+
+static int
+life_arena_viewed(void *self, const struct ctl_arena_viewed *m)
+{
+	struct life *nd = self;
+
+	return nd->ready ? arena_viewed(nd->port, m) : -EPROTO;
+}
+
 static void
 life_closed(void *self, int reason)
 {
@@ -364,6 +375,7 @@ const struct control_ops life_control_ops = {
     .cross_ended = life_cross_ended,
     .cross_trouble = life_cross_trouble,
     .cross_counts = life_cross_counts,
+    .arena_viewed = life_arena_viewed,
     .closed = life_closed,
     .hung = life_hung,
 };

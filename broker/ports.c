@@ -12,6 +12,7 @@
  */
 #include "broker/ports.h"
 
+#include "broker/arena.h"
 #include "broker/crossover.h"
 #include "broker/filter_state.h"
 #include "broker/islands.h"
@@ -84,6 +85,14 @@ due_epoch(const struct port *p)
 	return p->owed ? p->owed : p->live;
 }
 
+/* Something about it has changed that others build on. */
+static void
+look(struct port *p)
+{
+	crossovers_look(p->all->crossovers);
+	arenas_look(p->all->arenas);
+}
+
 /* Its lane is told what its process takes. */
 static void
 tell_filter(struct port *p)
@@ -109,7 +118,7 @@ port_filter(struct port *p, const struct rx_filter *f)
 	    p->epoch == p->live && island_is_ready(p->lane))
 		tell_filter(p);
 	if (had != (p->filter != NULL))
-		crossovers_look(p->all->crossovers);
+		look(p);
 }
 
 /* The descriptors are here: is this still what we want? */
@@ -142,7 +151,7 @@ attach(struct port *p, const struct launch_msg *m, int *fds)
 	if (p->filter && p->epoch == p->live)
 		tell_filter(p);
 	island_push(i);
-	crossovers_look(p->all->crossovers);
+	look(p);
 	if (p->epoch == p->live)
 		p->ops->attached(p->self);
 	else
@@ -268,6 +277,7 @@ port_live(struct port *p, uint32_t epoch, uint64_t ring_bytes)
 	p->live = epoch;
 	p->ring_bytes = ring_bytes;
 	p->owed_tries = 0;
+	p->unviewed = 0;
 	port_settle(p);
 }
 
@@ -293,6 +303,7 @@ port_dead(struct port *p)
 	port_settle(p);
 	if (i)
 		island_push(i);
+	arenas_look(p->all->arenas);
 }
 
 void

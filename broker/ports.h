@@ -65,6 +65,9 @@ struct port {
 	const struct rx_filter *filter;
 	struct timer *due;       /* owned: DETACHING must end */
 	uint64_t base[LC_COUNT]; /* what dead epochs counted */
+	/* Arena whose `arena-view` its live process has not answered; 0: none.
+	 */
+	uint32_t unviewed;
 	/* Owned by all->crossovers; NULL: none. */
 	struct crossover *crossover;
 	uint64_t crossed[LC_COUNT]; /* what went over those that ended */

@@ -9,6 +9,7 @@
  * them, a few at a time. One gathering serves all who asked before it began;
  * who asks meanwhile waits for the next. So clients cannot fill the channels.
  */
+#include "broker/arena.h"
 #include "broker/core_state.h"
 #include "broker/crossover.h"
 #include "broker/ports.h"
@@ -117,6 +118,7 @@ fill_netdev(struct answer *a, struct netdev_info *info, const struct life *nd)
 	info->info = borrow_unless_empty(nd->info);
 	if (other)
 		info->crossover = borrow(other->ops->name(other->self));
+	info->arena = arena_is_viewer(nd->port);
 	if (nd->has_lane_counters) {
 		fill_lane_counters(&a->lane[k], nd);
 		info->lane_counters = &a->lane[k];

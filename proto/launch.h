@@ -69,6 +69,9 @@ enum launch_type {
 	/* B: fresh memories and a bell between the backends of `slot` and of
 	 * `cross.other`. L answers CROSSED and keeps nothing. */
 	LAUNCH_CROSS,
+	/* B: a fresh arena (proto/arena.h) for the lane of `slot`. L answers
+	 * ARENA_MADE and keeps nothing. */
+	LAUNCH_ARENA,
 	/* B: the start phase is over. L answers LATCHED with the listeners. */
 	LAUNCH_LATCH,
 	/* B: everything of the start configuration is up (sd_notify, fork) */
@@ -82,10 +85,11 @@ enum launch_type {
 	LAUNCH_ATTESTED, /* the child said ready and /proc agrees: layers */
 	LAUNCH_EXITED,   /* how it ended, after how long, last words */
 	LAUNCH_RELEASED,
-	LAUNCH_PORT,      /* 3 descriptors: P read-only, L read-write, bell */
-	LAUNCH_CROSSED,   /* 6 descriptors: its own memory, read-write, the
-			   * other's, read-only, and a bell, first of `slot` */
-	LAUNCH_LATCHED,   /* `code` = number of listeners that follow */
+	LAUNCH_PORT,       /* 3 descriptors: P read-only, L read-write, bell */
+	LAUNCH_CROSSED,    /* 6 descriptors: its own memory, read-write, the
+			    * other's, read-only, and a bell, first of `slot` */
+	LAUNCH_ARENA_MADE, /* 2 descriptors: read-write, read-only */
+	LAUNCH_LATCHED,    /* `code` = number of listeners that follow */
 	LAUNCH_LISTENER,  /* 1 descriptor: a QMP listening socket; text: name */
 	LAUNCH_SIGNALLED, /* the launcher got signal `code` (TERM, INT): end */
 	/* C: */
@@ -171,6 +175,11 @@ struct launch_cross {
 	uint32_t other_epoch;
 };
 
+struct launch_arena {
+	uint64_t bytes;
+	uint32_t epoch; /* of the process in `slot` */
+};
+
 struct launch_result {
 	int32_t error; /* 0 or -errno; -EPERM with text = policy's refusal */
 	int32_t pid;
@@ -195,6 +204,7 @@ struct launch_msg {
 		struct launch_open open;
 		struct launch_spawn spawn;
 		struct launch_cross cross;
+		struct launch_arena arena;
 		struct {
 			uint32_t epoch;
 			uint32_t signo;

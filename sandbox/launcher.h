@@ -234,11 +234,19 @@ struct cross_end {
 /*
  * memories_cross - all that is shared by two backends and by nobody else; the
  * size of each one's memory is that of its port's. Kept nowhere.
- * 0, and memories_uncross() closes; or -errno, and there is nothing.
+ * 0, and memories_uncross() closes; or -errno, and there is nothing. -ESRCH:
+ * one of the two is not there, or on its way out.
  */
-int memories_cross(
-    const struct slot *one, const struct slot *other, struct cross_end ends[2]);
+int memories_cross(const struct slot *one, const struct slot *other,
+    const struct launch_cross *c, struct cross_end ends[2]);
 void memories_uncross(struct cross_end ends[2]);
+
+/*
+ * memories_arena - an arena for that lane: a memory, and the same for reading
+ * only. Kept nowhere: the caller's to close. Errors as memories_cross.
+ */
+int memories_arena(
+    const struct slot *lane, const struct launch_arena *a, int fds[2]);
 
 /* --- attest.c --------------------------------------------------------- */
 

@@ -2,7 +2,8 @@
  * memories.c - memory and bells that two processes share, made anew each time.
  *
  * Runs in: launcher, which maps none of it. Trusts: nothing; the sizes are
- * those that a backend was started with.
+ * those that a backend was started with, and of arenas those that the request
+ * allows.
  *
  * Who reads a memory gets it as another open file, opened for reading only:
  * no mapping of that can be made writable (mprotect(2)), and the size of every
@@ -14,6 +15,7 @@
 #include "proto/sys.h"
 #include "sandbox/launcher.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 
@@ -62,12 +64,23 @@ make_way(const struct slot *from, int *own, int *view)
 	return rc;
 }
 
+/* Is that process there, and not on its way out? One that has just died is no
+ * fault of the broker, who was not told yet. */
+static bool
+lives(const struct slot *s, uint32_t epoch)
+{
+	return s->pid != 0 && !s->doomed && s->epoch == epoch;
+}
+
 int
-memories_cross(
-    const struct slot *one, const struct slot *other, struct cross_end ends[2])
+memories_cross(const struct slot *one, const struct slot *other,
+    const struct launch_cross *c, struct cross_end ends[2])
 {
 	int bells[2], rc;
 
+	if (!lives(one, c->epoch) || !lives(other, c->other_epoch) ||
+	    one->role < ROLE_BACKEND || other->role < ROLE_BACKEND)
+		return -ESRCH;
 	ends[0] = ends[1] = (struct cross_end){-1, -1, -1};
 	rc = make_way(one, &ends[0].own, &ends[1].peer);
 	if (rc >= 0)
@@ -93,4 +106,21 @@ memories_uncross(struct cross_end ends[2])
 		fd_close(&ends[i].peer);
 		fd_close(&ends[i].bell);
 	}
+}
+
+int
+memories_arena(
+    const struct slot *lane, const struct launch_arena *a, int fds[2])
+{
+	int rc;
+
+	if (!lives(lane, a->epoch) || lane->role != ROLE_LANE)
+		return -ESRCH;
+	rc = sys_memfd("bulkhead-arena", (size_t)a->bytes, &fds[0]);
+	if (rc < 0)
+		return rc;
+	fds[1] = rc = memories_read_only(fds[0]);
+	if (rc < 0)
+		fd_close(&fds[0]);
+	return rc < 0 ? rc : 0;
 }

@@ -8,6 +8,7 @@
  * Specification: proto/launch.h.
  */
 #include "gen/backends.h"
+#include "proto/arena.h"
 #include "proto/ring.h"
 #include "proto/sys.h"
 #include "sandbox/confine.h"
@@ -169,6 +170,12 @@ cross_fits(const struct request *q)
 
 	return q->msg.slot != 0 && other != 0 && other < LAUNCH_SLOTS &&
 	       other != q->msg.slot;
+}
+
+static bool
+arena_fits(const struct request *q)
+{
+	return q->msg.slot != 0 && arena_bytes_valid(q->msg.arena.bytes);
 }
 
 static bool
@@ -339,15 +346,14 @@ on_port_ask(struct request *q)
 	fd_close(&fds[0]);
 }
 
-/* Is that backend there, and not on its way out? */
-static bool
-lives(const struct slot *s, uint32_t epoch)
+static void
+refuse_memories(const struct request *q, uint32_t type, int rc)
 {
-	return s->pid != 0 && !s->doomed && s->role >= ROLE_BACKEND &&
-	       s->epoch == epoch;
+	refuse(q, type, rc == -ESRCH ? -ENOENT : rc,
+	    rc == -ESRCH ? "a slot has no such process of that epoch"
+			 : strerrordesc_np(-rc));
 }
 
-/* One that has just died is no fault of the broker, who was not told yet. */
 static void
 on_cross(struct request *q)
 {
@@ -355,16 +361,10 @@ on_cross(struct request *q)
 	const struct launch_cross *c = &q->msg.cross;
 	struct slot *other = launcher_slot(q->l, c->other);
 	struct cross_end ends[2];
-	int rc;
+	int rc = memories_cross(q->slot, other, c, ends);
 
-	if (!lives(q->slot, c->epoch) || !lives(other, c->other_epoch)) {
-		refuse(q, LAUNCH_CROSSED, -ENOENT,
-		    "a slot has no backend of that epoch");
-		return;
-	}
-	rc = memories_cross(q->slot, other, ends);
 	if (rc < 0) {
-		refuse(q, LAUNCH_CROSSED, rc, strerrordesc_np(-rc));
+		refuse_memories(q, LAUNCH_CROSSED, rc);
 		return;
 	}
 	msg.result.epoch = c->epoch;
@@ -373,6 +373,23 @@ on_cross(struct request *q)
 		ends[1].peer, ends[1].bell},
 	    ANSWER_FDS);
 	memories_uncross(ends);
+}
+
+static void
+on_arena(struct request *q)
+{
+	struct launch_msg msg = answer_to(q, LAUNCH_ARENA_MADE);
+	int fds[2];
+	int rc = memories_arena(q->slot, &q->msg.arena, fds);
+
+	if (rc < 0) {
+		refuse_memories(q, LAUNCH_ARENA_MADE, rc);
+		return;
+	}
+	msg.result.epoch = q->msg.arena.epoch;
+	launcher_answer(q->l, &msg, fds, 2);
+	fd_close(&fds[0]);
+	fd_close(&fds[1]);
 }
 
 static void
@@ -473,6 +490,7 @@ static const struct rule {
     {LAUNCH_RELEASE, BROKER, 0, other_slot, on_release},
     {LAUNCH_PORT_ASK, BROKER, 0, other_slot, on_port_ask},
     {LAUNCH_CROSS, BROKER, 0, cross_fits, on_cross},
+    {LAUNCH_ARENA, BROKER, 0, arena_fits, on_arena},
     {LAUNCH_LATCH, BROKER, 0, anything, on_latch},
     {LAUNCH_UP, BROKER, 0, anything, on_up},
     {LAUNCH_QUIT, BROKER, 0, code_fits, on_quit},

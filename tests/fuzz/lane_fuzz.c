@@ -36,6 +36,36 @@ now(void)
 
 static const struct lane_ops ops = {.now_ns = now};
 
+/* For inputs of some lengths: all three view it. */
+#define ARENA_BYTES ((size_t)2 * ARENA_CHUNK_BYTES)
+static struct ring_arenas arenas;
+static uint64_t sum; /* of what was read, so that reading is not left out */
+
+static void
+arena_begin(struct lane *l)
+{
+	int fd;
+	void *base;
+
+	BUG_ON(sys_memfd("arena", ARENA_BYTES, &fd) < 0);
+	BUG_ON(sys_map(fd, ARENA_BYTES, false, &base) < 0);
+	arenas.view[0] = (struct ring_arena){base, ARENA_BYTES, 1};
+	BUG_ON(lane_arena_begin(l, 1, ARENA_BYTES, fd) < 0);
+	for (uint32_t id = 0; id < PORTS; id++) {
+		seats[id].rx.arenas = &arenas;
+		lane_arena_view(l, 1, id, 0);
+	}
+}
+
+static void
+arena_end(void)
+{
+	void *base = (void *)(uintptr_t)arenas.view[0].base;
+
+	sys_unmap(base, ARENA_BYTES);
+	arenas.view[0] = (struct ring_arena){0};
+}
+
 /* The rest of the input. */
 struct feed {
 	const uint8_t *at;
@@ -109,6 +139,8 @@ honest_take(struct seat *s, uint32_t frames)
 	for (; frames > 0 && rc == 1; frames--) {
 		rc = ring_next(&s->rx, &f);
 		BUG_ON(rc == 1 && !frame_meta_valid(&f.meta, f.len));
+		for (uint32_t i = 0; rc == 1 && i < f.len; i += 61)
+			sum += f.data[i];
 	}
 	BUG_ON(rc < 0);
 	if (ring_release(&s->rx))
@@ -206,6 +238,8 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
 		plan[id] = (struct plan_port){.port = id, .link_up = true};
 	}
 	BUG_ON(lane_plan(l, 1, plan, PORTS) < 0);
+	if (len % 4 >= 2)
+		arena_begin(l);
 	while (f.left > 0 && steps++ < 1000)
 		step(l, &f);
 	for (int i = 0; i < 100; i++)
@@ -215,6 +249,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
 		honest_take(&seats[id], UINT32_MAX);
 	}
 	lane_free(l);
+	arena_end();
 	for (uint32_t id = 0; id < PORTS; id++)
 		seat_end(&seats[id]);
 	return 0;

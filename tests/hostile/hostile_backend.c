@@ -108,6 +108,9 @@ static const struct lie lies[] = {
     {"cross-blames", AT_CROSS, cross_blames},
     {"cross-others", AT_CROSS, cross_others},
     {"cross-early", AT_CROSS, cross_early},
+    {"view-twice", AT_VIEW, view_twice},
+    {"view-never", AT_VIEW, view_never},
+    {"view-others", RUNNING, view_others},
     {"abort", RUNNING, die},
     {"silent", RUNNING, silent},
     {"busy", RUNNING, busy},
@@ -323,6 +326,30 @@ backend_on_cross_end(void *arg, uint32_t seq, const struct ctl_cross_end *m)
 	(void)seq;
 	if (!says_no_end(h))
 		(void)ctl_send_cross_ended(h->control, 0, &answer);
+	return 0;
+}
+
+/* Only who has a lie for it views. */
+int
+backend_on_arena_view(
+    void *arg, uint32_t seq, const struct ctl_arena_view *m, int *fds)
+{
+	struct hostile *h = arg;
+
+	(void)seq;
+	fd_close(&fds[0]);
+	h->arena = m->serial;
+	if (lies_at(h, AT_VIEW))
+		(void)h->lie->tell(h);
+	else
+		say_viewed(h, m->serial, "not\nme");
+	return 0;
+}
+
+int
+backend_on_arena_close(void *arg, uint32_t seq, const struct ctl_arena_close *m)
+{
+	(void)arg, (void)seq, (void)m;
 	return 0;
 }
 

@@ -33,6 +33,7 @@ enum when {
 	AT_READY, /* instead of ready, after configure */
 	AT_ASK,   /* asked for the filter of its card */
 	AT_CROSS, /* once at a crossover; again as with RUNNING */
+	AT_VIEW,  /* asked to view an arena */
 	RUNNING,  /* some time after ready; again every time it returns true */
 };
 
@@ -55,6 +56,7 @@ struct hostile {
 	struct ring_rx cross_rx;
 	int cross_bell;
 	uint32_t cross_serial;
+	uint32_t arena; /* serial of the last one */
 };
 
 struct lie {

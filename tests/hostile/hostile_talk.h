@@ -212,4 +212,40 @@ wrong_role(struct hostile *h)
 	return false;
 }
 
+/* --- lies about arenas ------------------------------------------------------
+ */
+
+static inline void
+say_viewed(struct hostile *h, uint32_t serial, const char *error)
+{
+	const struct ctl_arena_viewed m = {
+	    .serial = serial, .error = (char *)(uintptr_t)error};
+
+	(void)ctl_send_arena_viewed(h->control, 0, &m);
+}
+
+static inline bool
+view_twice(struct hostile *h)
+{
+	say_viewed(h, h->arena, "no\nmore\x1b[2J");
+	say_viewed(h, h->arena, NULL);
+	return false;
+}
+
+static inline bool
+view_never(struct hostile *h)
+{
+	(void)h;
+	return false;
+}
+
+/* Those of others, over and over. */
+static inline bool
+view_others(struct hostile *h)
+{
+	for (uint32_t serial = 0; serial < 100; serial++)
+		say_viewed(h, serial - 10, serial % 2 ? "so\nwhat" : NULL);
+	return true;
+}
+
 #endif

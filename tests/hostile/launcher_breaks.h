@@ -4,6 +4,7 @@
 #ifndef TESTS_HOSTILE_LAUNCHER_BREAKS_H
 #define TESTS_HOSTILE_LAUNCHER_BREAKS_H
 
+#include "proto/arena.h"
 #include "tests/hostile/launcher_fakes.h"
 
 /* --- the fake broker: what is wrong ----------------------------------- */
@@ -90,6 +91,30 @@ break_cross(struct launch_msg *msg, const char *how)
 		msg->type = LAUNCH_CROSSED;
 }
 
+/* Sizes that cannot be; the lane itself is there. */
+static void
+break_arena(struct launch_msg *msg, const char *how)
+{
+	start(1, ROLE_LANE, "good");
+	*msg = message(LAUNCH_ARENA, 1);
+	msg->arena =
+	    (struct launch_arena){.epoch = 1, .bytes = ARENA_CHUNK_BYTES};
+	if (strcmp(how, "none") == 0)
+		msg->arena.bytes = 0;
+	else if (strcmp(how, "part") == 0)
+		msg->arena.bytes++;
+	else if (strcmp(how, "large") == 0)
+		msg->arena.bytes *= ARENA_CHUNKS_MAX + 1;
+	else if (strcmp(how, "huge") == 0)
+		msg->arena.bytes = -(uint64_t)ARENA_CHUNK_BYTES;
+	else if (strcmp(how, "broker") == 0)
+		msg->slot = 0;
+	else if (strcmp(how, "slot") == 0)
+		msg->slot = LAUNCH_SLOTS;
+	else if (strcmp(how, "answer") == 0)
+		msg->type = LAUNCH_ARENA_MADE;
+}
+
 static void
 break_other(struct launch_msg *msg, const char *how)
 {
@@ -162,6 +187,12 @@ break_rule(const char *how)
 		(void)post_raw(&msg, sizeof msg, fds, 1);
 	} else if (strncmp(how, "cross-", 6) == 0) {
 		break_cross(&msg, how + 6);
+		post(&msg);
+	} else if (strcmp(how, "arena-fd") == 0) {
+		break_arena(&msg, "fd");
+		(void)post_raw(&msg, sizeof msg, fds, 1);
+	} else if (strncmp(how, "arena-", 6) == 0) {
+		break_arena(&msg, how + 6);
 		post(&msg);
 	} else if (strncmp(how, "open-", 5) == 0) {
 		break_open(&msg, how + 5);

@@ -56,9 +56,9 @@ page_of(int fd, int prot)
 
 /* What one fills: nobody can make it another size, its reader cannot write. */
 static void
-try_memory(int own, int view, size_t ring_bytes)
+try_memory(int own, int view, uint64_t size)
 {
-	off_t bytes = (off_t)port_bytes(ring_bytes);
+	off_t bytes = (off_t)size;
 	uint64_t *mine = page_of(own, PROT_READ | PROT_WRITE);
 	uint64_t *theirs = page_of(view, PROT_READ);
 	struct stat st;
@@ -103,8 +103,10 @@ try_ends(size_t one_bytes, size_t other_bytes)
 	EXPECT(file_of(got.fds[ONE_OWN]) == file_of(got.fds[OTHER_PEER]));
 	EXPECT(file_of(got.fds[OTHER_OWN]) == file_of(got.fds[ONE_PEER]));
 	EXPECT(file_of(got.fds[ONE_OWN]) != file_of(got.fds[OTHER_OWN]));
-	try_memory(got.fds[ONE_OWN], got.fds[OTHER_PEER], one_bytes);
-	try_memory(got.fds[OTHER_OWN], got.fds[ONE_PEER], other_bytes);
+	try_memory(
+	    got.fds[ONE_OWN], got.fds[OTHER_PEER], port_bytes(one_bytes));
+	try_memory(
+	    got.fds[OTHER_OWN], got.fds[ONE_PEER], port_bytes(other_bytes));
 	EXPECT(send(got.fds[ONE_BELL], "1", 1, MSG_DONTWAIT) == 1);
 	EXPECT(recv(got.fds[OTHER_BELL], &byte, 1, MSG_DONTWAIT) == 1);
 	EXPECT(send(got.fds[OTHER_BELL], "2", 1, MSG_DONTWAIT) == 1);

@@ -7,6 +7,7 @@
  * any other bulkhead-TYPE a child that does what its --id says. A broker
  * writes a line with FAIL for everything that is not as it should be.
  */
+#include "tests/hostile/launcher_arena.h"
 #include "tests/hostile/launcher_breaks.h"
 #include "tests/hostile/launcher_chardevs.h"
 #include "tests/hostile/launcher_crossover.h"
@@ -38,6 +39,8 @@ static const struct {
     {"descriptors", scenario_descriptors},
     {"crossover", scenario_crossover},
     {"crossings", scenario_crossings},
+    {"arena", scenario_arena},
+    {"arenas", scenario_arenas},
     {"names", scenario_names},
     {"taps", scenario_taps},
     {"chardev-policy", scenario_chardev_policy},
@@ -63,6 +66,9 @@ fake_broker(int argc, char **argv)
 {
 	static const struct sysrule rules[] = {
 	    SYS(mmap, "looking at a port's memories"),
+	    SYS(pread64, "the same, of an arena"),
+	    SYS(pwrite64, "writing to it"),
+	    SYS(fallocate, "letting go of what was written"),
 	    SYS(mprotect, "trying to write to what is to be read only"),
 	    SYS(ftruncate, "trying to make it larger or smaller"),
 	    SYS(fcntl, "the same, with its seals"),
@@ -395,6 +401,22 @@ test_nothing_is_kept_of_a_crossover(void **state)
 }
 
 static void
+test_an_arena_is_for_a_living_lane(void **state)
+{
+	(void)state;
+	succeeds("arena", NOBODY, NULL);
+	if (as_root())
+		succeeds("arena", 0, NULL);
+}
+
+static void
+test_nothing_is_kept_of_an_arena(void **state)
+{
+	(void)state;
+	assert_int_equal(fds_after("term"), fds_after("arenas"));
+}
+
+static void
 test_second_signal_ends_a_stubborn_broker(void **state)
 {
 	int err;
@@ -444,7 +466,9 @@ test_broker_that_breaks_a_rule_ends(void **state)
 	    "stop-self", "release-self", "quit-code", "latch-twice", "up-twice",
 	    "take-slot", "take-fd", "cross-self", "cross-broker",
 	    "cross-other-broker", "cross-slot", "cross-other",
-	    "cross-other-high", "cross-answer", "cross-fd"};
+	    "cross-other-high", "cross-answer", "cross-fd", "arena-none",
+	    "arena-part", "arena-large", "arena-huge", "arena-broker",
+	    "arena-slot", "arena-answer", "arena-fd"};
 	char name[64];
 	size_t i;
 
@@ -525,6 +549,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test(test_no_descriptor_is_left_of_what_was_released),
 	    cmocka_unit_test(test_a_crossover_joins_two_living_backends),
 	    cmocka_unit_test(test_nothing_is_kept_of_a_crossover),
+	    cmocka_unit_test(test_an_arena_is_for_a_living_lane),
+	    cmocka_unit_test(test_nothing_is_kept_of_an_arena),
 	    cmocka_unit_test(test_second_signal_ends_a_stubborn_broker),
 	    cmocka_unit_test(test_stubborn_broker_has_three_seconds),
 	    cmocka_unit_test(test_broker_that_breaks_a_rule_ends),

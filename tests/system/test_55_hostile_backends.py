@@ -68,7 +68,7 @@ REFUSED = {
 # it goes on, and harms itself only
 HARMLESS = ["punch-own", "changing", "bell-flood", "bell-fds", "bell-block",
             "control-unasked", "control-fds", "control-flood",
-            "filter-churn", "filter-nothing", "answer-unasked"]
+            "filter-churn", "filter-nothing", "answer-unasked", "view-others"]
 # at a crossover with an honest one: what becomes of the liar's process
 CROSSED = {
     "cross-prod": None,
@@ -82,6 +82,8 @@ CROSSED = {
     "cross-others": None,
     "cross-early": CHANNEL,
 }
+# asked to view the arena of a large hub: what becomes of the liar's process
+VIEWED = {"view-twice": CHANNEL, "view-never": None}
 ASKED = {"answer-often": None, "answer-never": None, "answer-garbage": CHANNEL}
 NEVER_UP = ["hello-hash", "hello-role", "hello-exit", "ready-exit",
             "ready-garbage", "filter-early"]
@@ -154,6 +156,19 @@ class Arena:
         self.qmp.cmd("netdev_del", id=lie)
         until(lambda: self.roles() == self.usual, 10, f"end of {lie}")
 
+    @contextlib.contextmanager
+    def crowd(self, names):
+        """So many more honest ones on the hub, for a while."""
+        more = [self.plug(n) for n in names]
+        try:
+            yield more
+        finally:
+            for name, end in zip(names, more):
+                self.qmp.cmd("netdev_del", id="p-" + name)
+                self.qmp.cmd("netdev_del", id=name)
+                end.close()
+            until(lambda: self.roles() == self.usual, 10, "calm")
+
     def crossed(self, one, other):
         return self.qmp.netdev(one).get("crossover") == other
 
@@ -195,8 +210,8 @@ def arena(build, programs):
 
 
 def test_each_lie_is_in_this_file(programs):
-    assert sorted([*ENDS, *REFUSED, *HARMLESS, *CROSSED, *ASKED, *NEVER_UP,
-                   *SLOW, *HUNG]) == sorted(programs[1])
+    assert sorted([*ENDS, *REFUSED, *HARMLESS, *CROSSED, *VIEWED, *ASKED,
+                   *NEVER_UP, *SLOW, *HUNG]) == sorted(programs[1])
 
 
 @pytest.mark.parametrize("lie", ENDS)
@@ -251,6 +266,26 @@ def test_liar_at_a_crossover(arena, lie):
     for each in (end, other):
         each.close()
     until(lambda: arena.roles() == arena.usual, 10, "calm")
+
+
+@pytest.mark.parametrize("lie", [*VIEWED, "honest"])
+def test_liar_at_an_arena(arena, lie):
+    """It is no viewer; who is honest views, and loses nothing."""
+    with arena.crowd("cde") as more:
+        arena.add(lie, "dump")
+        if VIEWED.get(lie):
+            exited = arena.qmp.event("BACKEND_EXITED", id=lie)
+            assert exited["cause"] == VIEWED[lie]
+        until(lambda: all(arena.qmp.netdev(n)["arena"] for n in "abcde"), 10,
+              "an arena for the honest")
+        for _ in range(3):
+            arena.well()
+            for end in more:
+                assert end.numbers(600, 20)[-1] == arena.serial + 299
+        assert not arena.qmp.netdev(lie)["arena"]
+        for name in ("p-x", lie):
+            arena.qmp.cmd("netdev_del", id=name)
+    assert arena.restarts("a") == 0
 
 
 @pytest.mark.parametrize("lie", REFUSED)

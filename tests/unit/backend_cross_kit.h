@@ -195,6 +195,8 @@ NEVER(detached)
 NEVER(port_fault)
 NEVER(port_stalled)
 NEVER(lane_stats)
+NEVER(arena_viewed)
+NEVER(arena_ended)
 
 static int
 message(void *self, const uint8_t *buf, size_t len, int *fds, size_t n)

@@ -116,6 +116,8 @@ NEVER(crossed)
 NEVER(uncrossed)
 NEVER(cross_ended)
 NEVER(cross_trouble)
+NEVER(arena_viewed)
+NEVER(arena_ended)
 
 static int
 message(void *self, const uint8_t *buf, size_t len, int *fds, size_t n)

@@ -298,6 +298,8 @@ test_default_network_comes_when_none_was_asked_for(void **state)
 	RUN(W("-nodefaults"), W("--crossover=off"), W("-crossover"), W("on"));
 	assert_string_equal(
 	    fake.log, "crossover off\ncrossover on\nlatch \nup \n");
+	RUN(W("-nodefaults"), W("-arena"), W("off"), W("--arena=on"));
+	assert_string_equal(fake.log, "arena off\narena on\nlatch \nup \n");
 	assert_string_equal(out, "");
 	RUN(W("-qmp"), W("unix:/mine"), W("--run-dir=/r"));
 	assert_null(strstr(fake.log, "/r/qmp.sock"));
@@ -330,6 +332,7 @@ test_errors_are_one_line_that_names_the_option(void **state)
 	    W("--nodefaults=1"));
 	REFUSED(
 	    "--crossover 1: \"on\" or \"off\" is expected", W("--crossover=1"));
+	REFUSED("--arena yes: \"on\" or \"off\" is expected", W("--arena=yes"));
 	REFUSED("-name n,process=p: only a name is available in this build",
 	    W("-name"), W("n,process=p"));
 	REFUSED("-mon c: not available in this build", W("-mon"), W("c"));

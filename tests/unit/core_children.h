@@ -68,6 +68,8 @@ lane_on_detach(void *self, uint32_t seq, const struct ctl_detach *m)
 
 	assert_int_equal(c->attached[m->port], m->epoch);
 	c->filter_mac[m->port] = 0;
+	if (c->viewing[m->port])
+		child_abandons(c);
 	/* A port that moves is out of the plan first. */
 	if (!m->dead)
 		assert_false(c->planned[m->port]);
@@ -96,6 +98,8 @@ lane_on_port_filter(void *self, uint32_t seq, const struct ctl_port_filter *m)
 	assert_int_equal(filter_state_to(&f, m->filter), 0);
 	assert_true(f.known && !f.promisc);
 	c->filter_mac[m->port] = f.mac;
+	if (c->viewing[m->port])
+		child_abandons(c);
 	return 0;
 }
 
@@ -105,6 +109,7 @@ lane_on_plan(void *self, uint32_t seq, const struct ctl_plan *m)
 	struct child *c = self;
 
 	(void)seq;
+	child_abandons(c);
 	memset(c->planned, 0, sizeof c->planned);
 	for (size_t k = 0; k < m->ports.count; k++)
 		c->planned[m->ports.items[k].port] = true;

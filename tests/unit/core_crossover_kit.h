@@ -1,5 +1,5 @@
 /*
- * core_crossover_kit.h - what the tests of crossovers in the core share: two
+ * core_crossover_kit.h - what the tests of crossovers (and arenas) share: two
  * netdevs on a hub, messages of their processes, their counters. Included once
  * per test program.
  */
@@ -26,18 +26,24 @@ kit_wait(uint64_t ns)
 	kit_settle(0);
 }
 
-/* A netdev and its port on hub 0; the port is called as it, behind a p. */
+/* A netdev and its port on a hub; the port is called as it, behind a p. */
 static void
-add_on_hub(const char *id)
+add_on(const char *id, int32_t hubid)
 {
 	char port[16];
 
 	(void)snprintf(port, sizeof port, "p%s", id);
 	add_socket(id);
-	add_hubport(port, 0, id);
+	add_hubport(port, hubid, id);
 }
 
 static void
+add_on_hub(const char *id)
+{
+	add_on(id, 0);
+}
+
+static inline void
 begin_pair(void)
 {
 	kit_start(NULL);
@@ -52,7 +58,7 @@ cross_at(const char *id)
 }
 
 /* Are both connected, as we see it and as they do? */
-static bool
+static inline bool
 is_on(const char *one, const char *other)
 {
 	const struct port *p = life_of(one)->port, *q = life_of(other)->port;
@@ -65,7 +71,7 @@ is_on(const char *one, const char *other)
 	return true;
 }
 
-static void
+static inline void
 begin_crossed(void)
 {
 	begin_pair();
@@ -126,6 +132,83 @@ say_trouble(const char *id, uint32_t serial, bool stalled)
 	    .serial = serial, .stalled = stalled, .reason = text("so\nit is")};
 
 	(void)ctl_send_cross_trouble(kit_child(id)->chan, 0, &m);
+	kit_settle(0);
+}
+
+/* --- changes around a and b, each with its opposite --- */
+
+static inline void
+link_goes(void)
+{
+	set_link("a", false);
+}
+
+static inline void
+link_comes(void)
+{
+	set_link("a", true);
+}
+
+static inline void
+port_goes(void)
+{
+	set_link("pb", false);
+}
+
+static inline void
+port_comes(void)
+{
+	set_link("pb", true);
+}
+
+static inline void
+unplug(void)
+{
+	del("pb");
+}
+
+static inline void
+plug(void)
+{
+	add_hubport("pb", 0, "b");
+}
+
+static inline void
+drop_begins(void)
+{
+	struct netdev nd = {
+	    .id = text("pb"), .type = NET_CLIENT_DRIVER_HUBPORT};
+	struct answer a;
+
+	del("pb");
+	nd.u.hubport.hubid = 0;
+	nd.u.hubport.netdev = text("b");
+	nd.u.hubport.has_flow = true;
+	nd.u.hubport.flow = HUB_FLOW_DROP;
+	add(&nd, &a);
+	assert_ok(&a);
+}
+
+static inline void
+drop_ends(void)
+{
+	del("pb");
+	plug();
+}
+
+static inline void
+filter_comes(void)
+{
+	static const struct rx_filter f = {.known = true, .mac = 0x42};
+
+	port_filter(life_of("a")->port, &f);
+	kit_settle(0);
+}
+
+static inline void
+filter_goes(void)
+{
+	port_filter(life_of("a")->port, NULL);
 	kit_settle(0);
 }
 

@@ -106,65 +106,6 @@ third_goes(void)
 }
 
 static void
-link_goes(void)
-{
-	set_link("a", false);
-}
-
-static void
-link_comes(void)
-{
-	set_link("a", true);
-}
-
-static void
-port_goes(void)
-{
-	set_link("pb", false);
-}
-
-static void
-port_comes(void)
-{
-	set_link("pb", true);
-}
-
-static void
-unplug(void)
-{
-	del("pb");
-}
-
-static void
-plug(void)
-{
-	add_hubport("pb", 0, "b");
-}
-
-static void
-drop_begins(void)
-{
-	struct netdev nd = {
-	    .id = text("pb"), .type = NET_CLIENT_DRIVER_HUBPORT};
-	struct answer a;
-
-	del("pb");
-	nd.u.hubport.hubid = 0;
-	nd.u.hubport.netdev = text("b");
-	nd.u.hubport.has_flow = true;
-	nd.u.hubport.flow = HUB_FLOW_DROP;
-	add(&nd, &a);
-	assert_ok(&a);
-}
-
-static void
-drop_ends(void)
-{
-	del("pb");
-	plug();
-}
-
-static void
 switch_off(void)
 {
 	core_crossover(kit_core, false);
@@ -175,22 +116,6 @@ static void
 switch_on(void)
 {
 	core_crossover(kit_core, true);
-	kit_settle(0);
-}
-
-static void
-filter_comes(void)
-{
-	static const struct rx_filter f = {.known = true, .mac = 0x42};
-
-	port_filter(life_of("a")->port, &f);
-	kit_settle(0);
-}
-
-static void
-filter_goes(void)
-{
-	port_filter(life_of("a")->port, NULL);
 	kit_settle(0);
 }
 

@@ -90,6 +90,9 @@ enum fate {
 	FATE_NEVER_ENDS,     /* backend: says `cross-ended` only of the dead */
 	FATE_CROSS_ACCUSES,  /* backend: says that the other lied */
 	FATE_CROSS_STALLS,   /* backend: says that the other does not drain */
+	FATE_ARENA_STAYS,    /* lane: does not give an arena up */
+	FATE_VIEW_FAILS,     /* backend: `arena-viewed` with an error */
+	FATE_VIEW_SILENT,    /* backend: never says it */
 	FATE_COUNT
 };
 
@@ -112,7 +115,11 @@ struct child {
 	uint64_t own_bytes, peer_bytes; /* as told */
 	unsigned crosses;               /* how often */
 	struct cross_counts cross_counts; /* what they say */
+	uint32_t views[4]; /* arenas that they were told of; 0: room */
 	/* lanes */
+	uint32_t arena;   /* 0: none */
+	unsigned viewers; /* of it, as the next */
+	bool viewing[KIT_PORTS];
 	uint64_t filter_mac[KIT_PORTS]; /* of the port's filter, 0: none */
 	uint32_t attached[KIT_PORTS];   /* epoch, 0: not */
 	bool planned[KIT_PORTS];
@@ -383,6 +390,8 @@ answer_cross(const struct launch_msg *ask)
 		close(fds[i]);
 }
 
+#include "tests/unit/core_arena_fakes.h"
+
 static void
 answer_release(const struct launch_msg *ask)
 {
@@ -424,6 +433,9 @@ launcher_take(struct launch_msg *m)
 		break;
 	case LAUNCH_CROSS:
 		answer_cross(m);
+		break;
+	case LAUNCH_ARENA:
+		answer_arena(m);
 		break;
 	case LAUNCH_LATCH:
 		tell_broker(&latched, NULL, 0);
@@ -509,8 +521,9 @@ static void kit_start(enum fate (*fate)(uint32_t slot, bool is_lane))
 	TAILQ_INIT(&kit_loop.watches);
 	TAILQ_INIT(&kit_loop.timers);
 	kit_spawns = kit_quits = kit_crosses = 0;
-	kit_cross_error = 0;
-	kit_cross_stuck = false;
+	kit_cross_error = kit_arena_error = 0;
+	kit_cross_stuck = kit_arena_stuck = false;
+	kit_arenas = kit_arena_closes = 0;
 	kit_open_error = 0;
 	kit_fate = fate;
 	assert_int_equal(

@@ -127,6 +127,13 @@ core_crossover(struct core *c, bool on)
 }
 
 void
+core_arena(struct core *c, bool on)
+{
+	(void)c;
+	fake_log("arena", on ? "on" : "off");
+}
+
+void
 core_up(struct core *c)
 {
 	(void)c;

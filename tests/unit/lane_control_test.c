@@ -113,6 +113,15 @@ broker_on_lane_stats(void *self, uint32_t seq, const struct ctl_lane_stats *m)
 	return 0;
 }
 
+int
+broker_on_arena_ended(void *self, uint32_t seq, const struct ctl_arena_ended *m)
+{
+	(void)self;
+	(void)m;
+	hear(CTL_ARENA_ENDED, seq);
+	return 0;
+}
+
 /* What backends say; no lane does. */
 #define NEVER(name)                                                            \
 	int broker_on_##name(                                                  \
@@ -130,6 +139,7 @@ NEVER(crossed)
 NEVER(uncrossed)
 NEVER(cross_ended)
 NEVER(cross_trouble)
+NEVER(arena_viewed)
 NEVER(backend_stats)
 NEVER(lane_stalled)
 NEVER(nic_state)
