@@ -16,7 +16,7 @@ from kit.qmp import QmpError
 from kit.vhost import FrontEnd, GPA, HEADER
 from kit.wire import Stream, frame, number
 
-SECONDS = max(10, int(os.environ.get("SOAK", "300")) // 4)  # of each test
+SECONDS = max(10, int(os.environ.get("SOAK", "300")) // 5)  # of each test
 PAIRS = 4
 BACK_S = 60  # the longest pause between two lives is 30 s
 RESTED_MS = 10000  # who has lived so long is started again at once
@@ -446,3 +446,80 @@ def test_a_machine_that_reboots_again_and_again(qmp, closing, guest_of):
     assert pids == [process(qmp, n)["pid"] for n in ("n0", "n1")]
     assert still.lost() == []
     until(lambda: is_balanced(qmp, "a0", "b0", "n0", "n1"), 10, "the sums")
+
+
+class Steady(threading.Thread):
+    """One end of a hub that hears all: each frame once, in order, unchanged."""
+
+    def __init__(self, end):
+        super().__init__(daemon=True)
+        self.end, self.heard, self.error = end, 0, None
+        self.stop = False
+
+    def run(self):
+        try:
+            while not self.stop:
+                data = self.end.recv(30)
+                if data[12:14] != b"\x88\xb5":
+                    continue
+                assert data == frame(self.heard, 60 + self.heard % 1455), \
+                    (self.heard, number(data), len(data))
+                self.heard += 1
+        except Exception as e:  # told by the test
+            if not self.stop:
+                self.error = e
+
+
+@pytest.mark.seconds(SECONDS + 120)
+def test_arena(qmp, dice):
+    """A hub of nine: five that stay hear everything while the others are
+    killed, lose their link, do not read, come and go; its arena ends and
+    begins all the time."""
+    names = [f"h{i}" for i in range(9)]
+    ends = {}
+    for name in names:
+        path = qmp.daemon.path(name)
+        qmp.cmd("netdev_add", type="socket", id=name, listen=path)
+        qmp.cmd("netdev_add", type="hubport", id="p" + name, hubid=0, netdev=name)
+        ends[name] = Stream.connect(path)
+        until(lambda n=name: qmp.netdev(n)["operational"], 10, "its end")
+    source, steady = ends["h0"], [Steady(ends[n]) for n in names[1:5]]
+    for thread in steady:
+        thread.start()
+    others, sent, acts, arenas = names[5:], 0, 0, 0
+    end, act_at = time.monotonic() + SECONDS, 0
+    while time.monotonic() < end:
+        if sent - min(t.heard for t in steady) < 100:
+            source.send(*(frame(sent + i, 60 + (sent + i) % 1455)
+                          for i in range(40)))
+            sent += 40
+        else:
+            time.sleep(0.0005)
+        errors = [t.error for t in steady if t.error]
+        assert not errors, errors
+        if time.monotonic() < act_at:
+            continue
+        act_at = time.monotonic() + dice.choice((0.05, 0.3, 0.8))
+        acts += 1
+        arenas += qmp.netdev("h1")["arena"]
+        name, act = dice.choice(others), dice.randrange(5)
+        if act == 0:
+            back = {b["id"]: b for b in qmp.cmd("query-backends")}
+            if back[name].get("uptime-ms", 0) > RESTED_MS:
+                os.kill(back[name]["pid"], signal.SIGKILL)
+        elif act < 3:
+            qmp.cmd("set_link", name=name, up=act == 1)
+        elif act == 3:  # it reads what there is, or stays behind
+            ends[name].rest(0.01)
+        else:
+            ends[name].close()
+            ends[name] = Stream.connect(qmp.daemon.path(name))
+    until(lambda: all(t.heard == sent for t in steady), 30, "the last frames")
+    for name, thread in zip(names[1:5], steady):
+        thread.stop = True
+        counters = qmp.counters(name)
+        assert counters["rx-frames"] == sent
+        assert counters["rx-drop-full"] == counters["rx-drop-dead"] == 0
+        assert counters["rx-shared"] > 0
+    print(f"frames={sent} acts={acts} with-an-arena={arenas}")
+    assert sent > 1000 and acts > 5 and arenas > 0
