@@ -322,14 +322,15 @@ collect(struct backend *be)
 {
 	struct rail *r = &be->lane;
 	uint64_t end = RAIL_NO_END;
-	size_t bytes = 0, n = 0;
+	size_t most = BACKEND_BATCH_BYTES, bytes = 0, n = 0;
 	bool meta = false;
 	int rc = 1;
 
+	if (backend_arena_any(be))
+		most = BACKEND_ARENA_BYTES;
 	if (be->cross.state != CROSS_NONE)
 		r = backend_cross_rail(be, &end);
-	while (n < BACKEND_BATCH_FRAMES && bytes < BACKEND_BATCH_BYTES &&
-	       r->rx.pos != end) {
+	while (n < BACKEND_BATCH_FRAMES && bytes < most && r->rx.pos != end) {
 		rc = ring_next(&r->rx, &be->batch[n]);
 		if (rc <= 0)
 			break;

@@ -17,6 +17,8 @@
 #define BACKEND_BATCH_FRAMES 256u
 /* Bytes after which a batch from the ring is given to the type. */
 #define BACKEND_BATCH_BYTES (128u << 10)
+/* The same while there is an arena: they may be sent without being read. */
+#define BACKEND_ARENA_BYTES (512u << 10)
 
 /* Completed frames, and others between them, given to the type at once. */
 #define BACKEND_CUT_FRAMES 256u
@@ -244,6 +246,13 @@ bool backend_cross_counts(const struct backend *be, struct cross_counts *out);
 void backend_cross_close(struct backend *be);
 
 /* --- backend_arena.c ------------------------------------------------------ */
+
+/* Is there one? */
+static inline bool
+backend_arena_any(const struct backend *be)
+{
+	return be->arenas.view[0].base || be->arenas.view[1].base;
+}
 
 /* backend_arena_tidy - let go of those that are closing and read to the end. */
 void backend_arena_tidy(struct backend *be);

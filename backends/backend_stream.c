@@ -33,9 +33,6 @@
 /* Reads in one turn of the loop. */
 #define TURN_READS 4u
 
-/* A shorter run of an arena is copied: less than what the call costs. */
-#define FILE_BYTES_LEAST 4096u
-
 /*
  * Asked of a unix socket for what it has not given to its reader: what comes
  * in one burst then fits, and nobody wakes us in the middle of it. The usual
@@ -186,7 +183,7 @@ send_some(
 	off_t at;
 
 	*covered = backend_arena_run(s->be, f, count, &run);
-	if (s->files && run.fd >= 0 && run.bytes >= FILE_BYTES_LEAST) {
+	if (s->files && run.fd >= 0) {
 		ssize_t sent;
 
 		at = (off_t)(run.at + s->out.sent);

@@ -125,7 +125,7 @@ note_gap(struct lane *l)
 
 /*
  * Take the next frames of a source: at most BATCH_FRAMES, and no more after
- * BATCH_BYTES. Each header is read once, here. 0 or -EPROTO.
+ * `most` bytes. Each header is read once, here. 0 or -EPROTO.
  *
  * A header tells where the next one is, so each would be waited for in turn
  * while it comes from the source's core. Frames of one length are common, so
@@ -133,7 +133,7 @@ note_gap(struct lane *l)
  * frame falls from 24 to 13 ns at 64 bytes, from 210 to 185 ns at 1514).
  */
 static int
-gather(struct lane_batch *b, struct ring_rx *in)
+gather(struct lane_batch *b, struct ring_rx *in, size_t most)
 {
 	uint64_t ahead = AHEAD_BYTES_MIN;
 	size_t bytes = 0;
@@ -142,7 +142,7 @@ gather(struct lane_batch *b, struct ring_rx *in)
 	b->count = 0;
 	b->mark[0] = in->pos;
 	b->record_bytes = 0;
-	while (b->count < BATCH_FRAMES && bytes < BATCH_BYTES) {
+	while (b->count < BATCH_FRAMES && bytes < most) {
 		struct frame *f = &b->frame[b->count];
 
 		__builtin_prefetch(
@@ -180,11 +180,12 @@ consume(struct lane *l, struct port *p, size_t done)
 static unsigned
 serve(struct lane *l, struct port *p)
 {
+	size_t most = lane_arena_has(l, p) ? LANE_ARENA_BATCH : BATCH_BYTES;
 	bool held = false;
 	size_t done;
 
 	l->now_ns = l->ops->now_ns();
-	if (gather(&l->batch, &p->in) < 0) {
+	if (gather(&l->batch, &p->in, most) < 0) {
 		lane_port_fault(p, "tx-ring");
 		return 1;
 	}

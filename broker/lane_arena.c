@@ -35,6 +35,10 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+_Static_assert(ARENA_CHUNK_BYTES >= LANE_ARENA_BATCH + FRAME_BYTES_MAX +
+					BATCH_FRAMES * ARENA_WORD_BYTES,
+    "a batch fits into a chunk");
+
 void
 lane_arena_init(struct lane *l)
 {
@@ -229,6 +233,14 @@ make_room(struct lane_arena *a, const struct port *source, uint64_t bytes,
 }
 
 bool
+lane_arena_has(const struct lane *l, const struct port *p)
+{
+	const struct lane_arena *a = &l->arena;
+
+	return a->serial != 0 && a->member != NULL && p->member == a->member;
+}
+
+bool
 lane_arena_write(struct lane *l, const struct port *source,
     const struct lane_batch *b, size_t n)
 {
@@ -239,8 +251,7 @@ lane_arena_write(struct lane *l, const struct port *source,
 	int64_t done;
 	int parts;
 
-	if (a->serial == 0 || a->member == NULL ||
-	    source->member != a->member || b->record_bytes < LANE_ARENA_LEAST)
+	if (!lane_arena_has(l, source) || b->record_bytes < LANE_ARENA_LEAST)
 		return false;
 	bytes = lay_out(a, b, n, words, part, &parts);
 	if (bytes < LANE_ARENA_LEAST || !make_room(a, source, bytes, &at))
@@ -291,32 +302,43 @@ hold(struct port *p)
 	v->hold[v->count - 1].end = p->out.pos;
 }
 
+/* How many frames from the front are in the arena, or are not? */
+static unsigned
+run_of(const uint64_t *ref, size_t count)
+{
+	unsigned n = 1;
+
+	while (n < count && (ref[n] != 0) == (ref[0] != 0))
+		n++;
+	return n;
+}
+
 int
 lane_arena_refer(struct port *p, const struct lane_batch *b, size_t n,
     uint64_t *shared, uint64_t *bytes)
 {
-	const struct lane_arena *a = &p->lane->arena;
+	const uint64_t *ref = p->lane->arena.batch;
 	struct ring_tx out = p->out;
-	size_t i;
-	int rc = 1;
+	size_t done = 0;
 
 	*shared = *bytes = 0;
-	for (i = 0; i < n; i++) {
-		const struct frame *f = &b->frame[i];
+	while (done < n) {
+		unsigned run = run_of(ref + done, n - done);
+		int rc = ref[done] != 0 ? ring_refer(&out, &b->frame[done],
+					      ref + done, run)
+					: ring_copy(&out, &b->frame[done], run);
 
-		if (a->batch[i] != 0)
-			rc = ring_refer(&out, f->len, a->batch[i]);
-		else
-			rc = ring_copy(&out, f, 1);
-		if (rc <= 0)
+		if (rc < 0)
+			return rc;
+		if (ref[done] != 0)
+			*shared += (unsigned)rc;
+		for (int i = 0; i < rc; i++)
+			*bytes += b->frame[done++].len;
+		if ((unsigned)rc < run)
 			break;
-		*shared += a->batch[i] != 0;
-		*bytes += f->len;
 	}
 	p->out = out;
-	if (rc < 0)
-		return rc;
 	if (*shared > 0)
 		hold(p);
-	return (int)i;
+	return (int)done;
 }

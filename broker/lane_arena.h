@@ -25,6 +25,10 @@ struct port;
  */
 #define LANE_ARENA_LEAST 4096u
 
+/* Bytes of a batch that goes into one: no cache has to hold it, as each frame
+ * is copied once. */
+#define LANE_ARENA_BATCH (64u << 10)
+
 struct lane_arena {
 	uint32_t serial; /* 0: there is none */
 	int fd;          /* owned, may be written */
@@ -73,6 +77,9 @@ void lane_arena_view(
  * somebody has it, and stays as it is.
  */
 void lane_arena_leave(struct lane *l);
+
+/* lane_arena_has - is there one that others read what p sends in? */
+bool lane_arena_has(const struct lane *l, const struct port *p);
 
 /*
  * lane_arena_write - put the first n frames of the batch into the arena, if

@@ -21,7 +21,7 @@
 /* u32, big-endian, as backend_framing.h has it: bytes of the frame. */
 #define ARENA_WORD_BYTES 4u
 
-/* A chunk takes a batch: BATCH_BYTES, and the longest frame, and words. */
+/* Several batches of a lane fit into one. */
 #define ARENA_CHUNK_BYTES (256u << 10)
 
 /* Chunks that one viewer may keep from being used again. */
@@ -32,10 +32,6 @@
 
 /* Most chunks: 256 MiB, of which only what is in use takes memory. */
 #define ARENA_CHUNKS_MAX 1024u
-
-_Static_assert(ARENA_CHUNK_BYTES >= BATCH_BYTES + FRAME_BYTES_MAX +
-					BATCH_FRAMES * ARENA_WORD_BYTES,
-    "a batch fits into a chunk");
 
 /* Size of an arena for so many viewers: each may be behind, and some room. */
 static inline uint64_t

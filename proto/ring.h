@@ -498,6 +498,9 @@ ring_peek(struct ring_rx *r, struct frame *out)
 		uint64_t next = pos;
 		struct frame odd;
 
+		if (RING_AHEAD_BYTES < left)
+			__builtin_prefetch(r->data + ((pos + RING_AHEAD_BYTES) &
+							 (r->size - 1)));
 		rc = ring_rx_odd_(&at, &next, &odd);
 		if (rc > 0) {
 			*out = odd;

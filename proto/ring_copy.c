@@ -13,6 +13,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* A record that refers to a frame. */
+#define REF_RECORD (RING_HEAD_BYTES + RING_REF_BYTES)
+
 /* What is in front of the frame in its record. */
 static inline uint64_t
 head_bytes(const struct frame *f)
@@ -52,8 +55,6 @@ space_behind(const struct ring_tx *r)
 	uint64_t off = r->pos & (r->size - 1);
 	uint64_t space = r->size - (r->pos - r->cons);
 
-	if (off == 0)
-		return 0; /* the run ended with the area */
 	return space < r->size - off ? space : r->size - off;
 }
 
@@ -104,7 +105,11 @@ ring_copy(struct ring_tx *r, const struct frame *f, unsigned count)
 		if (rc == 0)
 			return (int)done - 1;
 		ring_commit_frame(r, first);
-		more = run_of(first, count - done + 1, space_behind(r), &bytes);
+		/* A run may have ended with the area. */
+		more = (r->pos & (r->size - 1)) == 0
+			   ? 0
+			   : run_of(first, count - done + 1, space_behind(r),
+				 &bytes);
 		if (more == 0) {
 			memcpy(room, first->data, first->len);
 			continue;
@@ -119,20 +124,43 @@ ring_copy(struct ring_tx *r, const struct frame *f, unsigned count)
 	return (int)done;
 }
 
-int
-ring_refer(struct ring_tx *r, uint32_t len, uint64_t ref)
+/* Write such a record behind what is committed. There is room. */
+static inline void
+put_ref(struct ring_tx *r, uint32_t len, uint64_t ref)
 {
-	uint8_t *room;
-	int rc = ring_reserve_(r, RING_REF_BYTES, RING_HEAD_BYTES, &room);
+	uint8_t *at = r->data + (r->pos & (r->size - 1));
 
-	if (rc <= 0)
-		return rc;
-	ring_tx_pad_(r);
 	ring_tx_head_(r, len | RING_HEAD_REF_);
-	memcpy(room, &ref, sizeof ref);
-	r->pos += RING_HEAD_BYTES + RING_REF_BYTES;
-	r->batch++;
-	return 1;
+	memcpy(at + RING_HEAD_BYTES, &ref, sizeof ref);
+	r->pos += REF_RECORD;
+}
+
+int
+ring_refer(struct ring_tx *r, const struct frame *f, const uint64_t *ref,
+    unsigned count)
+{
+	unsigned done = 0;
+	uint64_t space;
+	uint8_t *room;
+	int rc;
+
+	while (done < count) {
+		/* For one, with a pad if it needs that; then what follows. */
+		rc = ring_reserve_(r, RING_REF_BYTES, RING_HEAD_BYTES, &room);
+		if (rc < 0)
+			return rc;
+		if (rc == 0)
+			break;
+		ring_tx_pad_(r);
+		space = space_behind(r);
+		do {
+			put_ref(r, f[done].len, ref[done]);
+			done++;
+			space -= REF_RECORD;
+		} while (done < count && space >= REF_RECORD);
+	}
+	r->batch += done;
+	return (int)done;
 }
 
 int

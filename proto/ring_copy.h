@@ -29,13 +29,15 @@ int ring_reserve_frame(
 void ring_commit_frame(struct ring_tx *r, const struct frame *f);
 
 /*
- * ring_refer - reserve and commit a record that says where a frame of `len`
- * bytes is, instead of the frame.
- *   ref  the arena's serial in the upper 32 bits, in the lower ones where the
- *        frame begins, which stays as it is until the record was consumed
- * Returns 1; 0 when the ring is full, or -EPROTO as ring_copy.
+ * ring_refer - reserve and commit records that say where frames are, instead
+ * of the frames.
+ *   f    their lengths; private
+ *   ref  for each, the arena's serial in the upper 32 bits, in the lower ones
+ *        where it begins; it stays as it is until the record was consumed
+ * Returns how many, as ring_copy, or -EPROTO.
  */
-int ring_refer(struct ring_tx *r, uint32_t len, uint64_t ref);
+int ring_refer(struct ring_tx *r, const struct frame *f, const uint64_t *ref,
+    unsigned count);
 
 /*
  * ring_rewind - let the next record begin at the start of the area, if the

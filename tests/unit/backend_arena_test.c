@@ -120,11 +120,12 @@ fill_frame(uint8_t *at, uint32_t len)
 static bool
 refer(unsigned i, uint32_t len)
 {
+	const struct frame f = {.len = len};
+	uint64_t ref = (used + 4) | (uint64_t)(i + 1) << 32;
 	uint32_t word = htobe32(len);
 
 	if (used + 4 + len > BYTES ||
-	    ring_refer(&kit.to_backend, len,
-		(used + 4) | (uint64_t)(i + 1) << 32) != 1)
+	    ring_refer(&kit.to_backend, &f, &ref, 1) != 1)
 		return false;
 	memcpy(writable[i] + used, &word, 4);
 	fill_frame(writable[i] + used + 4, len);

@@ -22,8 +22,10 @@ to(uint32_t serial, uint32_t at)
 static void
 refer(uint32_t len, uint64_t ref)
 {
+	const struct frame f = {.len = len};
+
 	fx.rx.arenas = &arenas;
-	assert_int_equal(ring_refer(&fx.tx, len, ref), 1);
+	assert_int_equal(ring_refer(&fx.tx, &f, &ref, 1), 1);
 	ring_publish(&fx.tx);
 }
 
@@ -143,13 +145,22 @@ test_references_at_the_end_of_the_area(void **state)
 static void
 test_a_full_ring_refuses_and_goes_on(void **state)
 {
+	struct frame f[300];
+	uint64_t ref[300];
 	uint32_t n = 0;
+	int rc;
 
 	(void)state;
 	fx.rx.arenas = &arenas;
-	while (ring_refer(&fx.tx, 60, to(7, 4)) == 1)
-		n++;
+	for (unsigned i = 0; i < 300; i++) {
+		f[i].len = 60;
+		ref[i] = to(7, 4);
+	}
+	while ((rc = ring_refer(&fx.tx, f, ref, 300)) > 0)
+		n += (uint32_t)rc;
+	assert_int_equal(rc, 0);
 	assert_int_equal(n, SIZE / 16);
+	assert_int_equal(fx.tx.batch, n);
 	ring_publish(&fx.tx);
 	for (uint32_t i = 0; i < n; i++)
 		expect_at(memory[0] + 4, 60);
@@ -157,6 +168,48 @@ test_a_full_ring_refuses_and_goes_on(void **state)
 	ring_release(&fx.rx);
 	refer(61, to(8, 5));
 	expect_at(memory[1] + 5, 61);
+}
+
+/* Many at once, wherever the area ends and however little room there is. */
+static void
+test_many_at_once(void **state)
+{
+	struct frame f[64];
+	uint64_t ref[64];
+	uint32_t sent = 0, seen = 0;
+
+	(void)state;
+	start_at(SIZE - 8 * 77);
+	fx.rx.arenas = &arenas;
+	for (unsigned round = 0; round < 20000; round++) {
+		unsigned count = 1 + round * 7 % 64;
+		int rc;
+
+		for (unsigned i = 0; i < count; i++) {
+			f[i].len = 14 + (sent + i) % 2000;
+			ref[i] = to(7 + (sent + i) % 2, 4 + (sent + i) % 1000);
+		}
+		rc = ring_refer(&fx.tx, f, ref, count);
+		assert_in_range(rc, 0, count);
+		sent += (uint32_t)rc;
+		if (round % 5 == 0 && push(77, 1) == 1)
+			ref[0] = 0;
+		ring_publish(&fx.tx);
+		for (unsigned i = 0; i < 30 + round % 9; i++) {
+			struct frame got;
+
+			if (ring_next(&fx.rx, &got) != 1)
+				break;
+			if (got.len == 77 && got.data[0] == 1)
+				continue;
+			assert_int_equal(got.len, 14 + seen % 2000);
+			assert_ptr_equal(
+			    got.data, memory[seen % 2] + 4 + seen % 1000);
+			seen++;
+		}
+		ring_release(&fx.rx);
+	}
+	assert_true(seen > 300000);
 }
 
 /* At the end of a ring: how much was not read, wherever it is. */
@@ -189,6 +242,7 @@ main(void)
 	    TEST(test_heads_must_be_exact),
 	    TEST(test_references_at_the_end_of_the_area),
 	    TEST(test_a_full_ring_refuses_and_goes_on),
+	    TEST(test_many_at_once),
 	    TEST(test_unread_references_are_counted),
 	};
 
