@@ -177,10 +177,9 @@ def test_a_lane_that_dies_loses_nobody_a_whole_frame(qmp):
     for turn in range(3):
         shared(qmp)
         stop = threading.Event()
-        got = {}
+        got = {name: [] for name in NAMES[1:]}
 
-        def listen(name, end):
-            numbers = got[name] = []
+        def listen(numbers, end):
             while not stop.is_set() or numbers[-1:] != [4999]:
                 data = end.recv(20)
                 n = number(data)
@@ -189,10 +188,13 @@ def test_a_lane_that_dies_loses_nobody_a_whole_frame(qmp):
                 if n == 4999:
                     return
         threads = [threading.Thread(target=listen, args=pair)
-                   for pair in zip(NAMES[1:], ends[1:])]
+                   for pair in zip(got.values(), ends[1:])]
         for thread in threads:
             thread.start()
         for first in range(0, 5000, 50):
+            # No more under way than a ring holds: nobody is too slow.
+            until(lambda at=first: min(map(len, got.values())) > at - 400, 20,
+                  "everybody to keep up")
             ends[0].send(*(frame(n, SIZE) for n in range(first, first + 50)))
             if first == 2500:
                 os.kill(pid(qmp, lane_of(qmp)), signal.SIGKILL)
