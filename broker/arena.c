@@ -524,7 +524,7 @@ arena_viewed(struct port *p, const struct ctl_arena_viewed *m)
 	v->able = !m->error;
 	if (m->error) {
 		text_clean(clean, sizeof clean, m->error);
-		log_event(LOG_WARN, "arena.copies", "id=%s reason=%s",
+		log_event(LOG_INFO, "arena.copies", "id=%s reason=%s",
 		    p->ops->name(p->self), log_quote(clean));
 	} else if (a->state == AR_ON && island_is_ready(a->island)) {
 		send_viewer(a, v);
