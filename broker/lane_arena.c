@@ -237,7 +237,8 @@ lane_arena_has(const struct lane *l, const struct port *p)
 {
 	const struct lane_arena *a = &l->arena;
 
-	return a->serial != 0 && a->member != NULL && p->member == a->member;
+	return a->serial != 0 && a->viewers >= LANE_ARENA_VIEWERS &&
+	       p->member == a->member;
 }
 
 bool

@@ -25,6 +25,10 @@ struct port;
  */
 #define LANE_ARENA_LEAST 4096u
 
+/* With fewer viewers copies are cheaper: some of those who may view may not be
+ * able to. */
+#define LANE_ARENA_VIEWERS 3u
+
 /* Bytes of a batch that goes into one: no cache has to hold it, as each frame
  * is copied once. */
 #define LANE_ARENA_BATCH (64u << 10)
@@ -78,7 +82,7 @@ void lane_arena_view(
  */
 void lane_arena_leave(struct lane *l);
 
-/* lane_arena_has - is there one that others read what p sends in? */
+/* lane_arena_has - is there one that enough read what p sends in? */
 bool lane_arena_has(const struct lane *l, const struct port *p);
 
 /*

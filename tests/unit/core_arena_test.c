@@ -243,15 +243,6 @@ test_a_dead_viewer_ends_it_and_comes_back(void **state)
 	kit_end();
 }
 
-static bool no_lanes;
-
-static enum fate
-no_lane(uint32_t slot, bool is_lane)
-{
-	(void)slot;
-	return is_lane && no_lanes ? FATE_NO_SPAWN : FATE_GOOD;
-}
-
 static void
 test_it_dies_with_its_lane(void **state)
 {

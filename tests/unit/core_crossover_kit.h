@@ -266,4 +266,14 @@ counters_of(const char *id)
 	return take_counters(&c);
 }
 
+/* For kit_fate: no lane starts while no_lanes. */
+static bool no_lanes;
+
+static inline enum fate
+no_lane(uint32_t slot, bool is_lane)
+{
+	(void)slot;
+	return is_lane && no_lanes ? FATE_NO_SPAWN : FATE_GOOD;
+}
+
 #endif

@@ -215,15 +215,6 @@ test_what_happens_to_the_lane_is_nothing_to_it(void **state)
 	kit_end();
 }
 
-static bool no_lanes;
-
-static enum fate
-no_lane(uint32_t slot, bool is_lane)
-{
-	(void)slot;
-	return is_lane && no_lanes ? FATE_NO_SPAWN : FATE_GOOD;
-}
-
 /* The lane is where frames go when it ends. */
 static void
 test_it_does_not_begin_while_there_is_no_lane(void **state)

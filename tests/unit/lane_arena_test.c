@@ -134,6 +134,23 @@ test_little_is_copied(void **state)
 }
 
 static void
+test_for_few_it_does_not_pay(void **state)
+{
+	(void)state;
+	start("aaaaa", 8, 2);
+	pen_send(0, HALF, LONG);
+	kit_run();
+	assert_int_equal(count(1, LC_RX_SHARED), 0);
+	assert_int_equal(pen_take(1, 100), HALF);
+	view(2);
+	pen_send(0, HALF, LONG);
+	kit_run();
+	assert_int_equal(count(1, LC_RX_SHARED), HALF);
+	assert_int_equal(pen_take(1, 100), HALF);
+	end();
+}
+
+static void
 test_metadata_goes_by_copy_in_its_place(void **state)
 {
 	(void)state;
@@ -465,6 +482,7 @@ test_what_cannot_be_written_is_copied(void **state)
 	assert_true(fd >= 0);
 	view(1);
 	view(2);
+	view(3);
 	/* As if the memory were full. */
 	close(lane->arena.fd);
 	lane->arena.fd = fd;
@@ -524,6 +542,7 @@ main(void)
 	    cmocka_unit_test(test_viewers_get_references_and_others_copies),
 	    cmocka_unit_test(test_they_stand_in_the_format_of_streams),
 	    cmocka_unit_test(test_little_is_copied),
+	    cmocka_unit_test(test_for_few_it_does_not_pay),
 	    cmocka_unit_test(test_metadata_goes_by_copy_in_its_place),
 	    cmocka_unit_test(
 		test_chunks_are_used_again_and_their_pages_given_back),
