@@ -226,6 +226,9 @@ def test_backends_idle_without_processor_time(qmp):
     until(lambda: sorted(b["role"] for b in qmp.cmd("query-backends")) ==
           ["broker"] + 2 * ["lane"] + 16 * ["socket"], 10, "calm")
     until(lambda: len(qmp.daemon.processes()) == 21, 10, "the last to be gone")
+    # its arena comes 200 ms after the last command
+    until(lambda: all(qmp.netdev(f"s{i}")["arena"] for i in range(16)), 10,
+          "its arena")
     before = ticks()
     with pytest.raises(socket.timeout):
         qmp.line(2)
