@@ -21,6 +21,7 @@
 #include "proto/log.h"
 #include "proto/loop.h"
 #include "proto/sys.h"
+#include "tests/bench/yardstick.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -36,7 +37,6 @@
 #include <unistd.h>
 
 #define PORTS_MAX  64u
-#define POOL       64u
 #define PUT_FRAMES 32u
 #define SAMPLES    5u
 #define BURST      8u
@@ -68,50 +68,6 @@ static struct tally *tally;
 static unsigned port_count = 2, run_ms = 200;
 static unsigned pace_us;
 static bool json, pinned, no_poll;
-
-/*
- * A size that the compiler must not know: for the few sizes of main() it would
- * put `rep movs` in place of memcpy, which is several times slower.
- */
-static uint32_t
-hidden(uint32_t size)
-{
-	__asm__("" : "+r"(size));
-	return size;
-}
-
-/*
- * What one processor copies in a second: from a pool that stays in its cache
- * into an area as large as a ring. The two never meet modulo a page, where
- * loads would wait for stores that are not theirs.
- */
-static double
-copies_per_second(uint32_t size)
-{
-	size_t area = RING_BYTES_USUAL, step = (size + 15u) & ~15u, at = 0;
-	size_t pool = (POOL * step + 4095u) & ~(size_t)4095u;
-	uint8_t *mem = aligned_alloc(4096, pool + 2 * area);
-	uint8_t *from, *to;
-	uint64_t begin, end, copies = 0;
-
-	BUG_ON(mem == NULL);
-	size = hidden(size);
-	memset(mem, 1, pool + 2 * area);
-	from = mem;
-	to = mem + pool + 2048;
-	begin = sys_mono_ns();
-	do {
-		for (unsigned i = 0; i < 1024; i++) {
-			memcpy(to + at, from + (i % POOL) * step, size);
-			__asm__ volatile("" : : "r"(to + at) : "memory");
-			at = at + step > area ? 0 : at + step;
-		}
-		copies += 1024;
-		end = sys_mono_ns();
-	} while (end - begin < 100000000);
-	free(mem);
-	return (double)copies * 1e9 / (double)(end - begin);
-}
 
 static void
 seats_make(void)
@@ -176,10 +132,9 @@ put(const uint8_t *pool, uint32_t size, uint64_t seq, unsigned frames)
 	uint8_t *room;
 	int rc = 1;
 
-	size = hidden(size);
 	while (n < frames && n * size < BATCH_BYTES &&
 	       (rc = ring_reserve(&tx, size, &room)) == 1) {
-		memcpy(room, pool + (seq % POOL) * size, size);
+		frame_copy(room, pool + (seq % POOL) * size, size);
 		memcpy(room, &seq, sizeof seq);
 		ring_commit(&tx, size);
 		seq++;
@@ -251,12 +206,11 @@ take(struct seat *s, uint32_t size, uint64_t *next, uint8_t *to)
 	unsigned n = 0;
 	int rc = 0;
 
-	size = hidden(size);
 	while (n < BATCH_FRAMES && n * size < BATCH_BYTES &&
 	       (rc = ring_next(&rx, &f)) == 1) {
 		uint8_t *at = to + (n % POOL) * (size_t)size;
 
-		memcpy(at, f.data, f.len < size ? f.len : size);
+		frame_copy(at, f.data, f.len < size ? f.len : size);
 		memcpy(&seq, at, sizeof seq);
 		bad += f.len != size || seq != *next;
 		*next = seq + 1;
@@ -511,7 +465,7 @@ bench(uint32_t size)
 	uint64_t lost = 0;
 
 	for (unsigned i = 0; i < SAMPLES; i++) {
-		double copies = copies_per_second(size);
+		double copies = copies_per_second(size, 100);
 
 		s = measure(size);
 		rate[i] = s.rate / 1e6;

@@ -6,10 +6,11 @@
  * ("ring") and asleep between ("ring-bell"). Every frame's number is checked,
  * nothing may be lost. The result is the ratio to what memcpy of that size
  * does on one processor in the same sample; absolute numbers say more about
- * the machine. Before and after a sample the time is taken that a cache line
- * needs from one processor to the other: where it differs by half the sample
- * is repeated, because the machine was moved under it; and where others had
- * our processors for a while, too.
+ * the machine. Beside it stands the ratio to what the two processors hand over
+ * if nothing is copied, which no ring of this size can pass. Before and after a
+ * sample the time is taken that a cache line needs from one processor to the
+ * other: where it differs by half the sample is repeated, because the machine
+ * was moved under it; and where others had our processors for a while, too.
  *
  *   ring_bench [--json] [--first] [--ms N] [--size N]
  *
@@ -20,6 +21,7 @@
 #include "proto/bell.h"
 #include "proto/log.h"
 #include "proto/sys.h"
+#include "tests/bench/yardstick.h"
 
 #include <poll.h>
 #include <sched.h>
@@ -33,7 +35,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define POOL    64u
 #define SAMPLES 7u
 #define TRIES   5u
 /* Between two looks at what the other writes: a look takes the line away from
@@ -41,6 +42,9 @@
 #define PAUSES    16u
 #define POLLS     256u /* before the processor is offered to others */
 #define PING_PONG 2000u
+/* Lines that are handed over at once, and how far ahead they are asked for. */
+#define LINES_BATCH 256u
+#define LINES_AHEAD 32u
 
 /* What the two processes share beside the ring. */
 struct shared {
@@ -49,7 +53,8 @@ struct shared {
 	uint64_t taken; /* by the consumer, at its end */
 	uint64_t bad;   /* wrong number or length */
 	uint64_t sleeps;
-	uint64_t stop_at; /* frames; UINT64_MAX until it is known */
+	uint64_t stop_at; /* frames or lines; UINT64_MAX until it is known */
+	uint64_t lines __attribute__((aligned(128))); /* that can be read */
 };
 
 struct seat {
@@ -81,37 +86,6 @@ idle(unsigned *polls, unsigned pauses)
 		(void)sched_yield();
 	while (pauses-- > 0)
 		__builtin_ia32_pause();
-}
-
-/*
- * From a pool into an area of the ring's size, both aligned as malloc aligns
- * them, but half a page apart: a load that has the page offset of a recent
- * store waits for it, and that would be luck.
- */
-static double
-copies_per_second(uint32_t size)
-{
-	size_t area = RING_BYTES_USUAL, step = (size + 15u) & ~15u, at = 0;
-	uint8_t *mem = aligned_alloc(4096, (2 * area + POOL * step) & ~4095u);
-	uint8_t *from = mem, *to = mem + ((POOL * step + 4095u) & ~4095u);
-	uint64_t begin, end, copies = 0;
-
-	BUG_ON(mem == NULL || POOL * step + 4096u > area);
-	memset(mem, 1, area + POOL * step);
-	from += 16;
-	to += 2048 + 16;
-	begin = sys_mono_ns();
-	do {
-		for (unsigned i = 0; i < 1024; i++) {
-			memcpy(to + at, from + (i % POOL) * step, size);
-			__asm__ volatile("" : : "r"(to + at) : "memory");
-			at = at + 2 * step > area ? 0 : at + step;
-		}
-		copies += 1024;
-		end = sys_mono_ns();
-	} while (end - begin < run_ms * UINT64_C(1000000));
-	free(mem);
-	return (double)copies * 1e9 / (double)(end - begin);
 }
 
 /* Run `run` in a process on the second processor. */
@@ -379,11 +353,79 @@ ring_per_second(uint32_t size, bool sleeps)
 	return (double)frames * 1e9 / (double)(end - begin);
 }
 
+/* --- what they hand over if nothing is copied ------------------------------
+ */
+
+static uint64_t *
+line_at(uint64_t pos)
+{
+	uint8_t *data = (uint8_t *)seat.p + RING_PAGE_BYTES;
+
+	return (uint64_t *)(void *)(data + pos * 64 % RING_BYTES_USUAL);
+}
+
+static void
+read_lines(uint32_t size)
+{
+	uint64_t pos = 0, end, sum = 0;
+	unsigned polls = 0;
+
+	(void)size;
+	while (pos < __atomic_load_n(&shared->stop_at, __ATOMIC_ACQUIRE)) {
+		end = __atomic_load_n(&shared->lines, __ATOMIC_ACQUIRE);
+		if (end == pos)
+			idle(&polls, PAUSES);
+		for (; pos != end; pos++)
+			sum += *line_at(pos);
+		__atomic_store_n(&shared->taken, pos, __ATOMIC_RELEASE);
+	}
+	shared->bad = sum != pos * (pos - 1) / 2;
+}
+
+/*
+ * Cache lines per second, over and over through a memory of the ring's size,
+ * one word of each written here and read there: no ring can be faster.
+ */
+static double
+lines_per_second(void)
+{
+	const uint64_t all = RING_BYTES_USUAL / 64;
+	uint64_t begin, pos = 0;
+	unsigned polls = 0;
+	pid_t pid;
+
+	*shared = (struct shared){.stop_at = UINT64_MAX};
+	seat_make();
+	pid = spawn(read_lines, 0);
+	while (__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) == 0)
+		idle(&polls, 1);
+	begin = sys_mono_ns();
+	while (sys_mono_ns() < begin + run_ms * UINT64_C(1000000)) {
+		uint64_t end = pos + LINES_BATCH;
+
+		while (end - __atomic_load_n(&shared->taken, __ATOMIC_ACQUIRE) >
+		       all)
+			idle(&polls, PAUSES);
+		for (; pos != end; pos++) {
+			RING_FETCH_TO_WRITE(line_at(pos + LINES_AHEAD));
+			*line_at(pos) = pos;
+		}
+		__atomic_store_n(&shared->lines, pos, __ATOMIC_RELEASE);
+	}
+	begin = sys_mono_ns() - begin;
+	__atomic_store_n(&shared->stop_at, pos, __ATOMIC_RELEASE);
+	join(pid);
+	seat_end();
+	BUG_ON(shared->bad != 0);
+	return (double)pos * 1e9 / (double)begin;
+}
+
 /* --- samples ----------------------------------------------------------------
  */
 
 struct sample {
 	double ratio, copies, rate, line_ns;
+	double of_lines; /* of what both hand over if nothing is copied */
 };
 
 /* How often others were given a processor of ours, until now. */
@@ -407,9 +449,11 @@ sample_take(uint32_t size, bool sleeps)
 	for (unsigned i = 0; i < TRIES && least >= 1.5; i++) {
 		noise = -(double)switches();
 		s.line_ns = line_ns();
-		s.copies = copies_per_second(size);
+		s.copies = copies_per_second(size, run_ms);
 		s.rate = ring_per_second(size, sleeps);
 		s.ratio = s.rate / s.copies;
+		s.of_lines = s.rate * (double)ring_record_bytes(size) / 64 /
+			     lines_per_second();
 		after = line_ns();
 		noise += (double)switches();
 		noise +=
@@ -440,16 +484,17 @@ bench(const char *what, uint32_t size, bool sleeps)
 		s[i] = sample_take(size, sleeps);
 		if (!json)
 			printf("  %-9s %5u B: %7.2f Mpps, memcpy %7.2f, "
-			       "line %3.0f ns, sleeps %lu\n",
+			       "line %3.0f ns, of lines %.2f\n",
 			    what, size, s[i].rate / 1e6, s[i].copies / 1e6,
-			    s[i].line_ns, shared->sleeps);
+			    s[i].line_ns, s[i].of_lines);
 	}
 	qsort(s, SAMPLES, sizeof *s, by_ratio);
 	printf("{\"what\": \"%s\", \"size\": %u, \"ratio\": %.3f, "
 	       "\"least\": %.3f, \"most\": %.3f, \"mpps\": %.2f, "
-	       "\"memcpy_mpps\": %.2f, \"line_ns\": %.0f}\n",
+	       "\"memcpy_mpps\": %.2f, \"line_ns\": %.0f, "
+	       "\"of_lines\": %.2f}\n",
 	    what, size, m->ratio, s[0].ratio, s[SAMPLES - 1].ratio,
-	    m->rate / 1e6, m->copies / 1e6, m->line_ns);
+	    m->rate / 1e6, m->copies / 1e6, m->line_ns, m->of_lines);
 	(void)fflush(stdout);
 }
 
