@@ -35,7 +35,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SAMPLES 7u
+#define SAMPLES 11u
 #define TRIES   5u
 /* Between two looks at what the other writes: a look takes the line away from
  * it, and it needs the line for its next batch. */
@@ -474,34 +474,74 @@ by_ratio(const void *a, const void *b)
 	return (x->ratio > y->ratio) - (x->ratio < y->ratio);
 }
 
-static void
-bench(const char *what, uint32_t size, bool sleeps)
-{
+/* One frame size, polled or asleep, and its samples. */
+struct series {
+	uint32_t size;
+	bool sleeps;
 	struct sample s[SAMPLES];
-	const struct sample *m = &s[SAMPLES / 2];
+};
 
-	for (unsigned i = 0; i < SAMPLES; i++) {
-		s[i] = sample_take(size, sleeps);
-		if (!json)
-			printf("  %-9s %5u B: %7.2f Mpps, memcpy %7.2f, "
-			       "line %3.0f ns, of lines %.2f\n",
-			    what, size, s[i].rate / 1e6, s[i].copies / 1e6,
-			    s[i].line_ns, s[i].of_lines);
-	}
-	qsort(s, SAMPLES, sizeof *s, by_ratio);
+static const char *
+series_name(const struct series *r)
+{
+	return r->sleeps ? "ring-bell" : "ring";
+}
+
+static void
+series_sample(struct series *r, unsigned i)
+{
+	struct sample *s = &r->s[i];
+
+	*s = sample_take(r->size, r->sleeps);
+	if (!json)
+		printf("  %-9s %5u B: %7.2f Mpps, memcpy %7.2f, line %3.0f ns, "
+		       "of lines %.2f\n",
+		    series_name(r), r->size, s->rate / 1e6, s->copies / 1e6,
+		    s->line_ns, s->of_lines);
+}
+
+static void
+series_tell(struct series *r)
+{
+	const struct sample *s = r->s, *m = &s[SAMPLES / 2];
+
+	qsort(r->s, SAMPLES, sizeof *s, by_ratio);
 	printf("{\"what\": \"%s\", \"size\": %u, \"ratio\": %.3f, "
 	       "\"least\": %.3f, \"most\": %.3f, \"mpps\": %.2f, "
 	       "\"memcpy_mpps\": %.2f, \"line_ns\": %.0f, "
 	       "\"of_lines\": %.2f}\n",
-	    what, size, m->ratio, s[0].ratio, s[SAMPLES - 1].ratio,
+	    series_name(r), r->size, m->ratio, s[0].ratio, s[SAMPLES - 1].ratio,
 	    m->rate / 1e6, m->copies / 1e6, m->line_ns, m->of_lines);
 	(void)fflush(stdout);
+}
+
+/* Their samples in turn: what disturbs the machine for a second then costs each
+ * series one of them, and not one series all. */
+static void
+bench(struct series *all, size_t count, unsigned long only)
+{
+	for (unsigned i = 0; i < SAMPLES; i++)
+		for (size_t k = 0; k < count; k++)
+			if (only == 0 || only == all[k].size)
+				series_sample(&all[k], i);
+	for (size_t k = 0; k < count; k++)
+		if (only == 0 || only == all[k].size)
+			series_tell(&all[k]);
 }
 
 int
 main(int argc, char **argv)
 {
-	static const uint32_t sizes[] = {64, 512, 1514, 9000};
+	static struct series all[] = {
+	    {.size = 64},
+	    {.size = 64, .sleeps = true},
+	    {.size = 512},
+	    {.size = 512, .sleeps = true},
+	    {.size = 1514},
+	    {.size = 1514, .sleeps = true},
+	    {.size = 9000},
+	    {.size = 9000, .sleeps = true},
+	};
 	const struct sched_param first = {.sched_priority = 1};
 	unsigned long only = 0;
 
@@ -520,11 +560,6 @@ main(int argc, char **argv)
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	BUG_ON(shared == MAP_FAILED);
 	pin(0);
-	for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-		if (only != 0 && only != sizes[i])
-			continue;
-		bench("ring", sizes[i], false);
-		bench("ring-bell", sizes[i], true);
-	}
+	bench(all, sizeof all / sizeof all[0], only);
 	return 0;
 }
