@@ -358,11 +358,10 @@ def test_chaos_of_cards(qmp, closing, dice):
             lab.talks(n)
         qmp.events.clear()
     exact, repeating = (s.lost() for s in lab.still)
-    assert exact == []
-    # When a lane comes back after seconds, full rings pour into b1 at once, and
-    # patience may end for so slow a reader. Then it is counted; else no loss.
+    # When a lane comes back after seconds, full rings pour into b1 at once; if
+    # patience ends for so slow a reader, this counter says so.
     dropped = qmp.counters("b1")["rx-drop-full"]
-    assert len(repeating) <= dropped, (repeating, dropped)
+    assert exact == [] and repeating == [], f"b1 rx-drop-full {dropped}"
     assert lab.still[0].heard == list(range(lab.still[0].sent)), "order, repeats"
     until(lambda: is_balanced(qmp, "a0", "b0", "n0", "n1", "v"), 10, "the sums")
     a, b = qmp.counters("a0"), qmp.counters("b0")
