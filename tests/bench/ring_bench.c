@@ -7,7 +7,7 @@
  * nothing may be lost. The result is the ratio to what memcpy of that size
  * does on one processor in the same sample; absolute numbers say more about
  * the machine. Beside it stands the ratio to what the two processors hand over
- * if nothing is copied, which no ring of this size can pass. Before and after a
+ * if nothing is copied, where a ring of this size ends. Before and after a
  * sample the time is taken that a cache line needs from one processor to the
  * other: where it differs by half the sample is repeated, because the machine
  * was moved under it; and where others had our processors for a while, too.
@@ -50,9 +50,8 @@
 struct shared {
 	uint64_t ball __attribute__((aligned(128)));
 	uint64_t ready __attribute__((aligned(128)));
-	uint64_t taken; /* by the consumer, at its end */
-	uint64_t bad;   /* wrong number or length */
-	uint64_t sleeps;
+	uint64_t taken;   /* by the consumer, at its end */
+	uint64_t bad;     /* wrong number or length */
 	uint64_t stop_at; /* frames or lines; UINT64_MAX until it is known */
 	uint64_t lines __attribute__((aligned(128))); /* that can be read */
 };
@@ -248,7 +247,6 @@ consume(uint32_t size, bool sleeps)
 		if (!sleeps) {
 			idle(&polls, PAUSES);
 		} else if (ring_arm(&rx) == 0) {
-			shared->sleeps++;
 			bell_wait(seat.bell[1]);
 		}
 	}
@@ -384,13 +382,14 @@ read_lines(uint32_t size)
 
 /*
  * Cache lines per second, over and over through a memory of the ring's size,
- * one word of each written here and read there: no ring can be faster.
+ * one word of each written here and read there: what a ring cannot pass but by
+ * the noise of two samples.
  */
 static double
 lines_per_second(void)
 {
 	const uint64_t all = RING_BYTES_USUAL / 64;
-	uint64_t begin, pos = 0;
+	uint64_t begin, took, pos = 0;
 	unsigned polls = 0;
 	pid_t pid;
 
@@ -412,12 +411,12 @@ lines_per_second(void)
 		}
 		__atomic_store_n(&shared->lines, pos, __ATOMIC_RELEASE);
 	}
-	begin = sys_mono_ns() - begin;
+	took = sys_mono_ns() - begin;
 	__atomic_store_n(&shared->stop_at, pos, __ATOMIC_RELEASE);
 	join(pid);
 	seat_end();
 	BUG_ON(shared->bad != 0);
-	return (double)pos * 1e9 / (double)begin;
+	return (double)pos * 1e9 / (double)took;
 }
 
 /* --- samples ----------------------------------------------------------------
@@ -474,6 +473,14 @@ by_ratio(const void *a, const void *b)
 	return (x->ratio > y->ratio) - (x->ratio < y->ratio);
 }
 
+static int
+by_lines(const void *a, const void *b)
+{
+	const struct sample *x = a, *y = b;
+
+	return (x->of_lines > y->of_lines) - (x->of_lines < y->of_lines);
+}
+
 /* One frame size, polled or asleep, and its samples. */
 struct series {
 	uint32_t size;
@@ -504,14 +511,17 @@ static void
 series_tell(struct series *r)
 {
 	const struct sample *s = r->s, *m = &s[SAMPLES / 2];
+	double of_lines;
 
+	qsort(r->s, SAMPLES, sizeof *s, by_lines);
+	of_lines = m->of_lines;
 	qsort(r->s, SAMPLES, sizeof *s, by_ratio);
 	printf("{\"what\": \"%s\", \"size\": %u, \"ratio\": %.3f, "
 	       "\"least\": %.3f, \"most\": %.3f, \"mpps\": %.2f, "
 	       "\"memcpy_mpps\": %.2f, \"line_ns\": %.0f, "
 	       "\"of_lines\": %.2f}\n",
 	    series_name(r), r->size, m->ratio, s[0].ratio, s[SAMPLES - 1].ratio,
-	    m->rate / 1e6, m->copies / 1e6, m->line_ns, m->of_lines);
+	    m->rate / 1e6, m->copies / 1e6, m->line_ns, of_lines);
 	(void)fflush(stdout);
 }
 

@@ -32,10 +32,10 @@ hidden(uint32_t size)
 /*
  * Copies of `size` bytes per second, within `ms` milliseconds: from a pool that
  * stays in the cache into an area as large as a ring. Both are aligned as
- * malloc aligns what is large, 16 bytes behind a page's beginning; a ring's
- * frames are 8 behind one of their lines on average, and no better off. They
- * are half a page apart: a load that has the page offset of a recent store
- * waits for it, and that would be luck.
+ * malloc aligns what is large, 16 bytes behind a page's beginning, not on
+ * lines: a ring's frames begin at any multiple of 8. They are half a page
+ * apart: a load that has the page offset of a recent store waits for it, and
+ * that would be luck.
  */
 static inline double
 copies_per_second(uint32_t size, unsigned ms)
